@@ -1,0 +1,332 @@
+"""Data sets: small colour images as uint8 arrays, with integer labels and class names.
+
+``cifar100`` and ``cifar10`` are read from ``$MIXLIB_DATA_DIR/<name>.npz`` where that file exists,
+else through ``keras.datasets``, which downloads them once. ``shapes`` is drawn on the spot and
+needs no network.
+"""
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+import zipfile
+import zlib
+
+import keras
+import numpy as np
+
+CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
+
+CIFAR100_CLASSES = """
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly
+camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup
+dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower
+leopard lion lizard lobster man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid
+otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray
+road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar
+sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle
+wardrobe whale willow_tree wolf woman worm
+""".split()
+
+SHAPE_COLOURS = {
+    "red": (214, 58, 48),
+    "yellow": (230, 194, 34),
+    "green": (46, 158, 84),
+    "blue": (42, 104, 206),
+    "violet": (152, 70, 190),
+}
+SHAPE_FORMS = ("disc", "square", "triangle", "ring", "cross")
+SHAPE_PLACES = ("top left", "top right", "bottom left", "bottom right")
+SHAPE_CLASSES = [
+    f"{colour} {form}, {place}"
+    for colour in SHAPE_COLOURS
+    for form in SHAPE_FORMS
+    for place in SHAPE_PLACES
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """Images with labels, in a training and a test part.
+
+    Parameters
+    ----------
+    name : str
+        What the data set is called.
+    x_train, x_test : numpy.ndarray
+        uint8 images of shape (n, height, width, channels), 0 to 255.
+    y_train, y_test : numpy.ndarray
+        Integer labels of shape (n,), each an index into `class_names`.
+    class_names : tuple of str
+
+    Raises
+    ------
+    ValueError
+        When an array has another type or shape, or a label is out of range.
+    """
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    class_names: tuple[str, ...]
+
+    def __post_init__(self):
+        for part in ("train", "test"):
+            images, labels = getattr(self, f"x_{part}"), getattr(self, f"y_{part}")
+            if images.dtype != np.uint8 or images.ndim != 4:
+                raise ValueError(
+                    f"{self.name}: x_{part} must be uint8 images of shape (n, height, width, "
+                    f"channels), but it is {images.dtype} of shape {images.shape}."
+                )
+            if not np.issubdtype(labels.dtype, np.integer) or labels.shape != images.shape[:1]:
+                raise ValueError(
+                    f"{self.name}: y_{part} must be one integer label an image, shape "
+                    f"({len(images)},), but it is {labels.dtype} of shape {labels.shape}."
+                )
+            if len(labels) and not 0 <= labels.min() <= labels.max() < self.num_classes:
+                raise ValueError(
+                    f"{self.name}: labels in y_{part} must lie between 0 and "
+                    f"{self.num_classes - 1}, but they go from {labels.min()} to {labels.max()}."
+                )
+        if self.x_train.shape[1:] != self.x_test.shape[1:]:
+            raise ValueError(
+                f"{self.name}: training images have shape {self.x_train.shape[1:]}, test images "
+                f"{self.x_test.shape[1:]}; they must agree."
+            )
+
+    @property
+    def num_classes(self):
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def image_shape(self):
+        """Shape of one image: (height, width, channels)."""
+        return self.x_train.shape[1:]
+
+    def checksum(self):
+        """SHA-256 of all images and labels: the same pixels in the same order give the same text."""
+        digest = hashlib.sha256()
+        for array in (self.x_train, self.y_train, self.x_test, self.y_test):
+            kind = np.uint8 if array.dtype == np.uint8 and array.ndim == 4 else "<i8"
+            digest.update(str(array.shape).encode())
+            digest.update(np.ascontiguousarray(array, dtype=kind).tobytes())
+        return digest.hexdigest()
+
+
+def load(name, train_size=None, test_size=None, seed=0):
+    """Load a data set, or a class-balanced part of it.
+
+    Parameters
+    ----------
+    name : {"cifar100", "cifar10", "shapes"}
+    train_size, test_size : int, optional
+        How many images to take, drawn evenly from the classes. A smaller part is contained in a
+        larger one of the same seed. Default: all; for ``shapes`` 10,000 and 2,000, and any number
+        can be asked for.
+    seed : int
+        Chooses the part; for ``shapes``, the images.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, an impossible size, or an archive that is damaged or incomplete.
+    FileNotFoundError
+        When there is neither an archive nor a network; the message names both ways out.
+    """
+    if name not in DATASETS:
+        raise ValueError(f"Unknown data set {name!r}. Expected one of: {', '.join(DATASETS)}.")
+    for label, size in (("train_size", train_size), ("test_size", test_size)):
+        if size is not None and (not isinstance(size, int | np.integer) or size < 1):
+            raise ValueError(f"{label} must be a whole number from 1 up, or None; got {size!r}.")
+    if name == "shapes":
+        return _draw_shapes_dataset(train_size or 10_000, test_size or 2_000, seed)
+    arrays, class_names = _read(name)
+    parts = {}
+    for part, size in (("train", train_size), ("test", test_size)):
+        images, labels = arrays[f"x_{part}"], np.asarray(arrays[f"y_{part}"]).reshape(-1)
+        if size is not None and size > len(labels):
+            raise ValueError(
+                f"{part}_size is {size}, but {name} has {len(labels)} {part} images. Ask for fewer."
+            )
+        if size is not None:
+            chosen = _stratified_order(labels, seed)[:size]
+            images, labels = images[chosen], labels[chosen]
+        parts |= {f"x_{part}": images, f"y_{part}": labels}
+    return Dataset(name=name, class_names=tuple(class_names), **parts)
+
+
+def validation_split(labels, fraction=0.1, seed=0):
+    """Choose a stratified validation part: every class gives the same share of its images.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        Integer labels, shape (n,).
+    fraction : float
+        Share of the images that go to validation, between 0 and 1.
+    seed : int
+
+    Returns
+    -------
+    train_indices, validation_indices : numpy.ndarray
+        Together every index once, each in ascending order.
+
+    Raises
+    ------
+    ValueError
+        When either part would be empty.
+    """
+    labels = np.asarray(labels)
+    size = round(fraction * len(labels)) if 0 < fraction < 1 else 0
+    if not 0 < size < len(labels):
+        raise ValueError(
+            f"A validation fraction of {fraction} of {len(labels)} images leaves a part empty. "
+            "Choose a fraction between 0 and 1, or more images."
+        )
+    order = _stratified_order(labels, seed)
+    return np.sort(order[size:]), np.sort(order[:size])
+
+
+def _stratified_order(labels, seed):
+    """Order the indices so that every prefix holds the classes in proportion, at random within."""
+    random = np.random.RandomState(seed)
+    shuffled = random.permutation(len(labels))
+    grouped = shuffled[np.argsort(labels[shuffled], kind="stable")]  # class by class
+    counts = np.bincount(labels)
+    starts = np.cumsum(counts) - counts
+    rank = np.empty(len(labels), int)  # each image's place among those of its class
+    rank[grouped] = np.arange(len(labels)) - np.repeat(starts, counts)
+    share = (rank + 0.5) / counts[labels]
+    return np.lexsort((random.permutation(len(labels)), share))
+
+
+def _read(name):
+    """Return the four arrays of a CIFAR data set and its class names."""
+    keras_dataset, class_names = DATASETS[name]
+    folder = os.environ.get("MIXLIB_DATA_DIR")
+    path = pathlib.Path(folder or ".") / f"{name}.npz"
+    if folder and path.exists():
+        return _read_archive(path, class_names)
+    try:
+        (x_train, y_train), (x_test, y_test) = keras_dataset.load_data()
+    except Exception as error:  # Keras raises a bare Exception when a download fails.
+        looked = f"{path} does not exist" if folder else "MIXLIB_DATA_DIR is not set"
+        raise FileNotFoundError(
+            f"{name} could not be loaded: {looked}, and the download through keras.datasets failed "
+            f"({error}). Either put {name}.npz in a folder and set MIXLIB_DATA_DIR to that folder, "
+            'or connect to the network. The data set "shapes" needs neither.'
+        ) from error
+    arrays = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
+    return arrays, class_names
+
+
+def _read_archive(path, class_names):
+    required = ("x_train", "y_train", "x_test", "y_test")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = [key for key in required if key not in archive]
+            if not missing:
+                if "fine_names" in archive:
+                    class_names = [str(name) for name in archive["fine_names"]]
+                return {key: archive[key] for key in required}, class_names
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f"{path} is damaged and cannot be read ({error}). Replace it with a complete archive."
+        ) from error
+    raise ValueError(
+        f"{path} is incomplete: it lacks {', '.join(missing)}. Expected {', '.join(required)}."
+    )
+
+
+def _draw_shapes_dataset(train_size, test_size, seed):
+    x_train, y_train = draw_shapes(train_size, seed=(seed, 0))
+    x_test, y_test = draw_shapes(test_size, seed=(seed, 1))
+    return Dataset("shapes", x_train, y_train, x_test, y_test, tuple(SHAPE_CLASSES))
+
+
+def draw_shapes(size, seed=0):
+    """Draw images of one coloured shape in one quarter of the picture.
+
+    The 100 classes are 5 colours x 5 forms x 4 places. Position and size within the quarter, the
+    tint, the background and the noise vary. Moving an image by half its width (with wrap-around)
+    gives an equally likely image of another class, so that a model which cannot tell places apart
+    is right at most one time in four.
+
+    Parameters
+    ----------
+    size : int
+        Number of images; the classes are as even as this number allows.
+    seed : int or sequence of int
+
+    Returns
+    -------
+    images : numpy.ndarray
+        uint8, shape (size, 32, 32, 3).
+    labels : numpy.ndarray
+        int64, shape (size,), indices into `SHAPE_CLASSES`.
+    """
+    # RandomState's streams are frozen (NEP 19) and all arithmetic is on integers, so that the same
+    # seed draws the same pixels on every platform and with every version of NumPy.
+    random = np.random.RandomState(seed)
+    labels = random.permutation(size).astype(np.int64) % len(SHAPE_CLASSES)
+    colour, form, place = labels // 20, labels // 4 % 5, labels % 4
+
+    def draw(low, high, *shape):
+        return random.randint(low, high, (size, *shape), dtype=np.int32)
+
+    # A quarter is 16 pixels wide. In quarters of a pixel, the centres of its 2x2-supersampled
+    # points lie at 1, 3, ..., 63.
+    radius = draw(20, 29)
+    centre_y, centre_x = (radius + draw(0, 2**16) % (65 - 2 * radius) for _ in range(2))
+    points = np.arange(1, 64, 2, dtype=np.int32)
+    foreground = np.array(list(SHAPE_COLOURS.values()), np.int32)[colour] + draw(-22, 23, 3)
+    background = draw(70, 186, 1) + draw(-16, 17, 3)
+    noise = draw(-14, 15, 32, 32, 3)
+
+    images = np.empty((size, 32, 32, 3), np.uint8)
+    for start in range(0, size, 1000):  # in parts, to bound the memory
+        part = slice(start, start + 1000)
+        dy = (points - centre_y[part, None])[:, :, None]
+        dx = (points - centre_x[part, None])[:, None, :]
+        inside = _inside(form[part, None, None], dy, dx, radius[part, None, None])
+        # (part, 32, 32) points -> (part, 16, 16) pixels, each covered by 0 to 4 points
+        coverage = inside.reshape(-1, 16, 2, 16, 2).sum(axis=(2, 4), dtype=np.int32)
+        quarters = np.zeros((len(coverage), 2, 16, 2, 16), np.int32)
+        index = np.arange(len(coverage))
+        quarters[index, place[part] // 2, :, place[part] % 2] = coverage
+        coverage = quarters.reshape(-1, 32, 32, 1)
+        drawn = foreground[part, None, None] * coverage
+        drawn += background[part, None, None] * (4 - coverage)
+        images[part] = np.clip(drawn // 4 + noise[part], 0, 255)
+    return images, labels
+
+
+def _inside(form, dy, dx, radius):
+    """Whether points at (dy, dx) from the centre lie inside the form of that index."""
+    across, along = np.abs(dx), np.abs(dy)
+    squared = dx * dx + dy * dy
+    nearer, farther = np.minimum(across, along), np.maximum(across, along)
+    return np.choose(
+        form,
+        [
+            squared <= radius**2,  # disc
+            20 * farther <= 17 * radius,  # square
+            (7 * across <= 4 * (dy + radius)) & (4 * dy <= 3 * radius),  # triangle
+            (squared <= radius**2) & (25 * squared >= 9 * radius**2),  # ring
+            (farther <= radius) & (3 * nearer <= radius),  # cross
+        ],
+    )
+
+
+DATASETS = {
+    "cifar100": (keras.datasets.cifar100, CIFAR100_CLASSES),
+    "cifar10": (keras.datasets.cifar10, CIFAR10_CLASSES),
+    "shapes": (None, SHAPE_CLASSES),
+}
