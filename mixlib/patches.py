@@ -1,0 +1,133 @@
+"""Images to sequences of patches, and back."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("mixlib")
+class Patches(keras.layers.Layer):
+    """Cut images into square patches, each flattened to a vector.
+
+    A reshape and a transpose, without weights. Patches run row by row from the top left; within a
+    patch the order is row, column, channel, as in `keras.ops.image.extract_patches`.
+
+    Input shape ``(batch, height, width, channels)``, output shape
+    ``(batch, height // patch_size * width // patch_size, patch_size * patch_size * channels)``.
+
+    Parameters
+    ----------
+    patch_size : int
+        Height and width of a patch, in pixels.
+
+    Raises
+    ------
+    ValueError
+        When the input is not a batch of images of known size, or the patch size does not divide it.
+
+    References
+    ----------
+    Dosovitskiy et al., An Image is Worth 16x16 Words, 2021, section 3.1.
+    """
+
+    def __init__(self, patch_size, **kwargs):
+        super().__init__(**kwargs)
+        self.patch_size = _check_patch_size(patch_size)
+
+    def _check(self, input_shape):
+        if len(input_shape) != 4 or None in input_shape[1:]:
+            raise ValueError(
+                "Patches expects images of shape (batch, height, width, channels), with height, "
+                f"width and channels known, but got shape {tuple(input_shape)}."
+            )
+        return num_patches(input_shape[1:3], self.patch_size)
+
+    def call(self, images):
+        self._check(images.shape)
+        size = self.patch_size
+        _, height, width, channels = images.shape
+        rows, columns = height // size, width // size
+        # (batch, height, width, channels) -> (batch, rows, columns, size, size, channels)
+        x = ops.reshape(images, (-1, rows, size, columns, size, channels))
+        x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
+        # -> (batch, tokens, values of a patch)
+        return ops.reshape(x, (-1, rows * columns, size * size * channels))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0], self._check(input_shape), self.patch_size**2 * input_shape[-1]
+
+    def get_config(self):
+        return {**super().get_config(), "patch_size": self.patch_size}
+
+
+def num_patches(image_size, patch_size):
+    """Count the patches of an image.
+
+    Parameters
+    ----------
+    image_size : int or tuple of int
+        Height and width, in pixels; one number for square images.
+    patch_size : int
+        Height and width of a patch, in pixels.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        When the patch size does not divide height and width.
+    """
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if height % patch_size or width % patch_size:
+        raise ValueError(
+            f"A patch size of {patch_size} does not divide an image of {height}x{width} pixels "
+            "(height x width). Choose a divisor of both, or resize the images."
+        )
+    return (height // patch_size) * (width // patch_size)
+
+
+def unpatchify(patches, patch_size, image_size):
+    """Put flattened patches together to images: the inverse of `Patches`.
+
+    Parameters
+    ----------
+    patches : array or tensor
+        Shape (batch, tokens, patch_size * patch_size * channels).
+    patch_size : int
+        Height and width of a patch, in pixels.
+    image_size : int or tuple of int
+        Height and width of the images, in pixels; one number for square images.
+
+    Returns
+    -------
+    tensor
+        Images of shape (batch, height, width, channels).
+
+    Raises
+    ------
+    ValueError
+        When the sizes do not fit together.
+    """
+    size = _check_patch_size(patch_size)
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    num_patches(image_size, size)  # raises where the sizes do not fit
+    rows, columns = height // size, width // size
+    patches = ops.convert_to_tensor(patches)
+    shape = tuple(patches.shape)
+    if len(shape) != 3 or shape[1] != rows * columns or shape[2] % (size * size):
+        raise ValueError(
+            f"Images of {height}x{width} pixels in patches of {size}x{size} need patches of shape "
+            f"(batch, {rows * columns}, {size * size} x channels), but got shape {shape}."
+        )
+    channels = shape[2] // (size * size)
+    # (batch, tokens, values) -> (batch, rows, columns, size, size, channels)
+    x = ops.reshape(patches, (-1, rows, columns, size, size, channels))
+    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
+    return ops.reshape(x, (-1, height, width, channels))
+
+
+def _check_patch_size(patch_size):
+    if not isinstance(patch_size, int) or patch_size < 1:
+        raise ValueError(f"patch_size must be a whole number of pixels, 1 or more; got {patch_size!r}.")
+    return patch_size

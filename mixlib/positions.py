@@ -1,0 +1,73 @@
+"""Learned position embeddings: one vector for every place in the sequence."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("mixlib")
+class PositionEmbedding(keras.layers.Layer):
+    """Return the learned embedding of every position, to be added to the tokens.
+
+    The output has the shape of the input, ``(batch, tokens, channels)``, and does not depend on the
+    input's values: ``x = x + PositionEmbedding(sequence_length)(x)``.
+
+    Parameters
+    ----------
+    sequence_length : int
+        Number of positions that have an embedding.
+    initializer : str or keras.initializers.Initializer
+        Initialiser of the table of shape (sequence_length, channels).
+
+    Raises
+    ------
+    ValueError
+        When the input is not (batch, tokens, channels), or is longer than the positions allow.
+
+    References
+    ----------
+    Devlin et al., BERT, 2019, section 3; used by FNet for its inputs.
+    """
+
+    def __init__(self, sequence_length, initializer="glorot_uniform", **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(sequence_length, int) or sequence_length < 1:
+            raise ValueError(
+                f"sequence_length must be a whole number, 1 or more; got {sequence_length!r}."
+            )
+        self.sequence_length = sequence_length
+        self.initializer = keras.initializers.get(initializer)
+
+    def build(self, input_shape):
+        if len(input_shape) != 3 or input_shape[-1] is None:
+            raise ValueError(
+                "PositionEmbedding expects tokens of shape (batch, tokens, channels), but got "
+                f"shape {tuple(input_shape)}."
+            )
+        self.embeddings = self.add_weight(
+            name="embeddings",
+            shape=(self.sequence_length, input_shape[-1]),
+            initializer=self.initializer.clone(),
+        )
+
+    def call(self, inputs, start_index=0):
+        """Embeddings of positions `start_index`, `start_index` + 1, …, one for every token."""
+        length = inputs.shape[1]
+        if start_index < 0 or start_index + length > self.sequence_length:
+            raise ValueError(
+                f"Positions {start_index} to {start_index + length - 1} were asked for, but there "
+                f"are embeddings for 0 to {self.sequence_length - 1}. Shorten the sequence, or make "
+                "the layer with a larger sequence_length."
+            )
+        # (sequence_length, channels) -> (tokens, channels) -> (batch, tokens, channels)
+        embeddings = self.embeddings[start_index : start_index + length]
+        return ops.broadcast_to(embeddings, ops.shape(inputs))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "sequence_length": self.sequence_length,
+            "initializer": keras.initializers.serialize(self.initializer),
+        }
