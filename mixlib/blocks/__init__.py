@@ -1,0 +1,15 @@
+"""The three blocks, as their papers have them: MLP-Mixer, FNet and gMLP."""
+
+from mixlib.blocks.fnet import FNetBlock, FourierTransform
+from mixlib.blocks.gmlp import GMLPBlock, SpatialGatingUnit
+from mixlib.blocks.mixer import MixerBlock
+from mixlib.blocks.mlp import MLP
+
+__all__ = [
+    "MLP",
+    "FNetBlock",
+    "FourierTransform",
+    "GMLPBlock",
+    "MixerBlock",
+    "SpatialGatingUnit",
+]

@@ -1,0 +1,75 @@
+"""The two-layer perceptron that Mixer and FNet share."""
+
+import keras
+from keras import ops
+
+from mixlib.blocks.checks import check_gelu, check_width
+
+
+@keras.saving.register_keras_serializable("mixlib")
+class MLP(keras.layers.Layer):
+    """Two dense layers with a GELU between them: widen, bend, narrow back.
+
+    Acts on the last axis, ``(…, channels) -> (…, channels)``.
+
+    Parameters
+    ----------
+    hidden_dim : int
+        Width between the two dense layers.
+    dropout_rate : float
+        Share of the outputs that is dropped in training.
+    gelu : {"tanh", "exact"}
+        Form of the GELU: the tanh approximation, or the one with the error function.
+    kernel_initializer : str or keras.initializers.Initializer
+
+    References
+    ----------
+    Hendrycks and Gimpel, Gaussian Error Linear Units, 2016.
+    """
+
+    def __init__(
+        self,
+        hidden_dim,
+        dropout_rate=0.0,
+        gelu="tanh",
+        kernel_initializer="lecun_normal",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.hidden_dim = check_width("hidden_dim", hidden_dim)
+        self.dropout_rate = dropout_rate
+        self.gelu = check_gelu(gelu)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+
+    def build(self, input_shape):
+        def dense(units, name):
+            return keras.layers.Dense(
+                units,
+                kernel_initializer=self.kernel_initializer.clone(),
+                dtype=self.dtype_policy,
+                name=name,
+            )
+
+        self.widen = dense(self.hidden_dim, "widen")
+        self.narrow = dense(input_shape[-1], "narrow")
+        self.dropout = keras.layers.Dropout(
+            self.dropout_rate, dtype=self.dtype_policy, name="dropout"
+        )
+        self.widen.build(input_shape)
+        self.narrow.build((*input_shape[:-1], self.hidden_dim))
+
+    def call(self, x, training=None):
+        x = ops.gelu(self.widen(x), approximate=self.gelu == "tanh")
+        return self.dropout(self.narrow(x), training=training)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "hidden_dim": self.hidden_dim,
+            "dropout_rate": self.dropout_rate,
+            "gelu": self.gelu,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
