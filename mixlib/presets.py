@@ -1,0 +1,269 @@
+"""Every named model, as data: a row says what it is, a family says how rows become models."""
+
+import dataclasses
+import types
+from collections.abc import Mapping
+
+import keras
+
+from mixlib import augment, blocks, keras_example
+from mixlib.classifier import build_classifier
+from mixlib.patches import num_patches
+
+MIXER_PAPER = "Tolstikhin et al. 2021, table 1; official code for GELU (tanh) and initialisers"
+GMLP_PAPER = "Liu et al. 2021, table 1; timm for GELU (exact) and epsilons"
+FNET_PAPER = "Lee-Thorp et al. 2021, section 4, as an image classifier; official code for GELU (tanh)"
+KERAS_EXAMPLE = "Salama, Image classification with modern MLP models, keras.io 2021"
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """One named model.
+
+    Parameters
+    ----------
+    family : str
+        Key of `FAMILIES`: which blocks it is made of.
+    image_size, patch_size : int
+        In pixels.
+    hidden_dim : int
+        Number of channels of a token.
+    num_blocks : int
+    block : Mapping
+        Arguments of each block.
+    source : str
+        Where the numbers come from.
+    num_classes : int
+    dropout_rate : float
+        Before the head.
+    preprocessing : Mapping or None
+        Arguments of `mixlib.augment.preprocessing` for the model that takes raw images of 0 to 255;
+        None for one that takes images which the caller has normalised.
+    """
+
+    family: str
+    image_size: int
+    patch_size: int
+    hidden_dim: int
+    num_blocks: int
+    block: Mapping
+    source: str
+    num_classes: int = 1000
+    dropout_rate: float = 0.0
+    preprocessing: Mapping | None = None
+
+
+def _mixer(preset, tokens):
+    layers = _stack(blocks.MixerBlock, preset)
+    return [*layers, keras.layers.LayerNormalization(epsilon=1e-6, name="head_norm")], {}
+
+
+def _gmlp(preset, tokens):
+    layers = _stack(blocks.GMLPBlock, preset)
+    return [*layers, keras.layers.LayerNormalization(epsilon=1e-6, name="head_norm")], {}
+
+
+def _fnet(preset, tokens):
+    # FNet normalises and projects its embeddings before the first block.
+    normal = keras.initializers.RandomNormal(stddev=0.02)
+    embed = [
+        keras.layers.LayerNormalization(epsilon=1e-12, name="embedding_norm"),
+        keras.layers.Dense(
+            preset.hidden_dim, kernel_initializer=normal, name="embedding_projection"
+        ),
+    ]
+    return [*embed, *_stack(blocks.FNetBlock, preset)], {"positional_encoding": True}
+
+
+_PUBLISHED = {"stem_initializer": "glorot_uniform", "head_initializer": "glorot_uniform"}
+
+
+def _keras_mixer(preset, tokens):
+    sizes = {"num_patches": tokens, "hidden_units": preset.hidden_dim}
+    return _stack(keras_example.MLPMixerLayer, preset, **sizes), _PUBLISHED
+
+
+def _keras_fnet(preset, tokens):
+    layers = _stack(keras_example.FNetLayer, preset, embedding_dim=preset.hidden_dim)
+    return layers, {**_PUBLISHED, "positional_encoding": True}
+
+
+def _keras_gmlp(preset, tokens):
+    sizes = {"num_patches": tokens, "embedding_dim": preset.hidden_dim}
+    return _stack(keras_example.gMLPLayer, preset, **sizes), _PUBLISHED
+
+
+def _stack(layer, preset, **sizes):
+    return [
+        layer(**preset.block, **sizes, name=f"block_{index}") for index in range(preset.num_blocks)
+    ]
+
+
+# A family turns a row and a number of tokens into layers, and options of `build_classifier`.
+FAMILIES = {
+    "mixer": _mixer,
+    "fnet": _fnet,
+    "gmlp": _gmlp,
+    "keras_mixer": _keras_mixer,
+    "keras_fnet": _keras_fnet,
+    "keras_gmlp": _keras_gmlp,
+}
+
+
+def _row_of_mixer(patch_size, hidden_dim, num_blocks, tokens_mlp_dim, channels_mlp_dim):
+    widths = {"tokens_mlp_dim": tokens_mlp_dim, "channels_mlp_dim": channels_mlp_dim}
+    block = {**widths, "dropout_rate": 0.0, "gelu": "tanh"}
+    return Preset("mixer", 224, patch_size, hidden_dim, num_blocks, block, MIXER_PAPER)
+
+
+def _row_of_gmlp(hidden_dim):
+    block = {"mlp_dim": 6 * hidden_dim, "dropout_rate": 0.0, "gelu": "exact"}
+    return Preset("gmlp", 224, 16, hidden_dim, 30, block, GMLP_PAPER)
+
+
+def _row_of_fnet(hidden_dim, num_blocks, mlp_dim):
+    block = {"mlp_dim": mlp_dim, "dropout_rate": 0.0, "gelu": "tanh", "implementation": None}
+    return Preset("fnet", 224, 16, hidden_dim, num_blocks, block, FNET_PAPER)
+
+
+def _tiny(row, num_blocks):
+    """The row of a paper's model, cut down to 32x32 images in 64 patches."""
+    return dataclasses.replace(
+        row,
+        image_size=32,
+        patch_size=4,
+        num_blocks=num_blocks,
+        num_classes=100,
+        preprocessing={"image_size": None},
+        source=f"widths in the proportions of {row.source}",
+    )
+
+
+def _published(family, dropout_rate=0.2):
+    return Preset(
+        family,
+        image_size=32,
+        patch_size=8,
+        hidden_dim=256,
+        num_blocks=4,
+        block={"dropout_rate": dropout_rate},
+        source=KERAS_EXAMPLE,
+        num_classes=100,
+        dropout_rate=dropout_rate,
+        preprocessing={},
+    )
+
+
+PRESETS = types.MappingProxyType(
+    {
+        "keras_mixer": _published("keras_mixer"),
+        "keras_fnet": _published("keras_fnet"),
+        "keras_gmlp": _published("keras_gmlp"),
+        "mixer_tiny": _tiny(_row_of_mixer(4, 128, 8, 64, 512), 8),
+        "fnet_tiny": _tiny(_row_of_fnet(128, 8, 512), 8),
+        "gmlp_tiny": _tiny(_row_of_gmlp(128), 7),
+        "mixer_s32": _row_of_mixer(32, 512, 8, 256, 2048),
+        "mixer_s16": _row_of_mixer(16, 512, 8, 256, 2048),
+        "mixer_b32": _row_of_mixer(32, 768, 12, 384, 3072),
+        "mixer_b16": _row_of_mixer(16, 768, 12, 384, 3072),
+        "mixer_l32": _row_of_mixer(32, 1024, 24, 512, 4096),
+        "mixer_l16": _row_of_mixer(16, 1024, 24, 512, 4096),
+        "mixer_h14": _row_of_mixer(14, 1280, 32, 640, 5120),
+        "gmlp_ti16": _row_of_gmlp(128),
+        "gmlp_s16": _row_of_gmlp(256),
+        "gmlp_b16": _row_of_gmlp(512),
+        "fnet_base16": _row_of_fnet(768, 12, 3072),
+        "fnet_large16": _row_of_fnet(1024, 24, 4096),
+    }
+)
+
+
+def create(name, num_classes=None, image_size=None, preprocessing=None, **overrides):
+    """Create a named model with fresh weights.
+
+    Parameters
+    ----------
+    name : str
+        One of `list_presets()`.
+    num_classes : int, optional
+        Default: the preset's (100 for the small ones, 1000 for the others).
+    image_size : int or tuple of int, optional
+        Height and width of the input images, in pixels. Default: the preset's.
+    preprocessing : keras.layers.Layer, False, optional
+        What images go through first. Default: the preset's (the published preprocessing for
+        ``keras_*``, normalisation, flip and zoom for ``*_tiny``, nothing for the others, whose
+        images the caller has normalised). False for nothing.
+    **overrides
+        Other fields of the row (``num_blocks``, ``hidden_dim``, ``patch_size``, ``dropout_rate``)
+        or arguments of its blocks (``gelu``, ``mlp_dim``, …) to change. ``dropout_rate`` sets the
+        rate in the blocks and before the head.
+
+    Returns
+    -------
+    keras.Model
+        From images (batch, height, width, 3) to logits (batch, num_classes).
+
+    Raises
+    ------
+    ValueError
+        For an unknown name or override; the message lists those that exist.
+
+    Examples
+    --------
+    >>> model = mixlib.create("mixer_tiny", num_classes=10)
+    """
+    if name not in PRESETS:
+        raise ValueError(f"Unknown preset {name!r}. Expected one of: {', '.join(PRESETS)}.")
+    preset = PRESETS[name]
+    fields = {"num_blocks", "hidden_dim", "patch_size", "dropout_rate"}
+    unknown = set(overrides) - fields - set(preset.block)
+    if unknown:
+        raise ValueError(
+            f"{name} has no {', '.join(sorted(unknown))}. What can be overridden: "
+            f"{', '.join(sorted(fields | set(preset.block)))}."
+        )
+    preset = dataclasses.replace(
+        preset,
+        num_classes=num_classes or preset.num_classes,
+        image_size=image_size or preset.image_size,
+        block=preset.block | {key: overrides[key] for key in overrides if key in preset.block},
+        **{key: value for key, value in overrides.items() if key in fields},
+    )
+    if preprocessing is None and preset.preprocessing is not None:
+        preprocessing = augment.preprocessing(**preset.preprocessing)
+    return _build(name, preset, preprocessing or None)
+
+
+def _build(name, preset, preprocessing):
+    size = preset.image_size
+    shape = (None, size, size, 3) if isinstance(size, int) else (None, *size, 3)
+    if preprocessing is not None:
+        shape = preprocessing.compute_output_shape(shape)
+    tokens = num_patches(shape[1:3], preset.patch_size)
+    layers, options = FAMILIES[preset.family](preset, tokens)
+    return build_classifier(
+        layers,
+        image_size=preset.image_size,
+        num_classes=preset.num_classes,
+        patch_size=preset.patch_size,
+        embedding_dim=preset.hidden_dim,
+        preprocessing=preprocessing,
+        dropout_rate=preset.dropout_rate,
+        name=name,
+        **options,
+    )
+
+
+def list_presets():
+    """Tabulate the named models.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a preset: family, sizes and source.
+    """
+    import pandas as pd  # here, since training needs no tables
+
+    columns = ("family", "image_size", "patch_size", "hidden_dim", "num_blocks", "source")
+    rows = [{column: getattr(row, column) for column in columns} for row in PRESETS.values()]
+    return pd.DataFrame(rows, index=pd.Index(PRESETS, name="preset"))
