@@ -1,0 +1,52 @@
+"""mixlib: image classifiers without attention, as Keras layers and models."""
+
+import importlib
+
+from mixlib import augment, blocks, data, keras_example, profiles, runs, training
+from mixlib.blocks import (
+    FNetBlock,
+    FourierTransform,
+    GMLPBlock,
+    MixerBlock,
+    SpatialGatingUnit,
+)
+from mixlib.classifier import build_classifier
+from mixlib.patches import Patches, unpatchify
+from mixlib.positions import PositionEmbedding
+from mixlib.presets import create, list_presets
+from mixlib.runs import list_runs, load_run, save_run
+from mixlib.training import Recipe, run_experiment
+
+__all__ = [
+    "FNetBlock",
+    "FourierTransform",
+    "GMLPBlock",
+    "MixerBlock",
+    "Patches",
+    "PositionEmbedding",
+    "Recipe",
+    "SpatialGatingUnit",
+    "augment",
+    "blocks",
+    "build_classifier",
+    "create",
+    "data",
+    "keras_example",
+    "list_presets",
+    "list_runs",
+    "load_run",
+    "plots",
+    "profiles",
+    "run_experiment",
+    "runs",
+    "save_run",
+    "training",
+    "unpatchify",
+]
+
+
+def __getattr__(name):
+    """Import `plots` when it is first used: training needs no Matplotlib."""
+    if name == "plots":
+        return importlib.import_module("mixlib.plots")
+    raise AttributeError(f"module 'mixlib' has no attribute {name!r}")

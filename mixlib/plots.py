@@ -1,0 +1,239 @@
+"""The book's figures: one function a figure, one style for all."""
+
+import math
+
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+from cycler import cycler
+
+from mixlib.patches import Patches
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+
+STYLE = {
+    "axes.prop_cycle": cycler(color=COLOURS),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "axes.titlesize": "medium",
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 110,
+    "font.size": 10,
+    "image.interpolation": "nearest",
+    "legend.frameon": False,
+}
+
+
+def style():
+    """Context in which a figure of one's own looks like the book's: ``with plots.style(): …``."""
+    return plt.rc_context(STYLE)
+
+
+def images(pictures, titles=None, columns=8, size=1.2):
+    """Show images in a grid.
+
+    Parameters
+    ----------
+    pictures : array
+        Shape (n, height, width, channels); uint8 from 0 to 255, or floats, which are scaled to the
+        range that all of them span.
+    titles : sequence of str, optional
+        One an image.
+    columns : int
+        Images a row.
+    size : float
+        Width of an image, in inches.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    pictures = _to_displayable(pictures)
+    columns = min(columns, len(pictures))
+    rows = math.ceil(len(pictures) / columns)
+    height = size * (1.3 if titles is not None else 1.0)
+    with style():
+        figure, grid = plt.subplots(
+            rows, columns, figsize=(columns * size, rows * height), squeeze=False
+        )
+        for axes in grid.flat:
+            axes.set_axis_off()
+        for index, picture in enumerate(pictures):
+            axes = grid.flat[index]
+            axes.imshow(picture, cmap="gray")
+            if titles is not None:
+                axes.set_title(str(titles[index]), fontsize="x-small", wrap=True)
+    return figure
+
+
+def patches(image, patch_size):
+    """Show an image with the patch grid on it, and its patches in the order of the sequence.
+
+    Parameters
+    ----------
+    image : array
+        Shape (height, width, channels).
+    patch_size : int
+        In pixels.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    image = _to_displayable(np.asarray(image))
+    height, width, channels = image.shape
+    sequence = keras.ops.convert_to_numpy(Patches(patch_size)(image[None].astype("float32")))[0]
+    cut = sequence.reshape(-1, patch_size, patch_size, channels).astype(image.dtype)
+    rows, columns = height // patch_size, width // patch_size
+    with style():
+        figure = plt.figure(figsize=(8, 4 * rows / columns + 0.4))
+        whole, parts = figure.subfigures(1, 2)
+        axes = whole.subplots()
+        axes.imshow(image)
+        axes.set_xticks(np.arange(0, width, patch_size) - 0.5, [])
+        axes.set_yticks(np.arange(0, height, patch_size) - 0.5, [])
+        axes.grid(color="white", alpha=0.9, linewidth=1)
+        axes.tick_params(length=0)
+        axes.set_title(f"{height} x {width} pixels")
+        parts.suptitle(f"{len(cut)} patches of {patch_size} x {patch_size}", fontsize="medium")
+        for axes, patch in zip(parts.subplots(rows, columns, squeeze=False).flat, cut, strict=True):
+            axes.imshow(patch)
+            axes.set_axis_off()
+    return figure
+
+
+def augmentations(image, layer, count=8, columns=8):
+    """Show an image and what an augmentation layer makes of it, several times.
+
+    Parameters
+    ----------
+    image : array
+        Shape (height, width, channels), 0 to 255.
+    layer : keras.layers.Layer
+        Called with ``training=True``.
+    count : int
+        How many augmented versions.
+    columns : int
+        Images a row.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    image = np.asarray(image, "float32")
+    made = [
+        keras.ops.convert_to_numpy(layer(image[None], training=True))[0] for _ in range(count - 1)
+    ]
+    pictures = [_to_displayable(picture) for picture in (image, *made)]
+    titles = ["original", *(f"draw {index}" for index in range(1, count))]
+    shape = np.max([picture.shape for picture in pictures], axis=0)
+    pictures = [np.kron(p, np.ones((*(shape[:2] // p.shape[:2]), 1), p.dtype)) for p in pictures]
+    return images(pictures, titles, columns)
+
+
+def learning_curves(histories, published=None):
+    """Show loss and top-1 accuracy over the epochs, training dashed and validation solid.
+
+    Parameters
+    ----------
+    histories : Mapping
+        From a label to a history (the dict of lists of an `Experiment` or a `Run`).
+    published : Mapping, optional
+        From a label to a published top-1 test accuracy between 0 and 1, drawn as a dotted line.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    with style():
+        figure, (losses, accuracies) = plt.subplots(1, 2, figsize=(9, 3.4))
+        for colour, (label, history) in zip(COLOURS, histories.items(), strict=False):
+            epochs = np.arange(1, len(history["loss"]) + 1)
+            for axes, key, scale in ((losses, "loss", 1), (accuracies, "top_1", 100)):
+                marker = "o" if len(epochs) < 15 else None
+                for column, line in ((f"val_{key}", "-"), (key, "--")):
+                    axes.plot(
+                        epochs,
+                        scale * np.asarray(history[column]),
+                        line,
+                        color=colour,
+                        marker=marker,
+                        markersize=4,
+                        alpha=1 if line == "-" else 0.6,
+                        label=label if line == "-" else None,
+                    )
+            if published and label in published:
+                accuracies.axhline(100 * published[label], color=colour, linestyle=":")
+        losses.set(xlabel="epoch", ylabel="cross-entropy (nats)")
+        accuracies.set(xlabel="epoch", ylabel="top-1 accuracy (%)")
+        for axes in (losses, accuracies):
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        accuracies.legend(title="validation (solid), training (dashed)", title_fontsize="small")
+    return figure
+
+
+def run_table(table):
+    """Style a table of runs for reading: rounded figures, the best accuracy of each column in bold.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `mixlib.runs.tabulate`, with further columns or fewer.
+
+    Returns
+    -------
+    pandas.io.formats.style.Styler
+    """
+    accuracies = [column for column in table.columns if column.endswith("(%)")]
+    formats = {column: "{:.2f}" for column in accuracies}
+    formats |= {"parameters": "{:,}", "seconds/epoch": "{:.1f}"}
+    return table.style.format(
+        {column: text for column, text in formats.items() if column in table.columns},
+        na_rep="–",
+    ).highlight_max(subset=accuracies, props="font-weight: bold")
+
+
+def heat_map(matrix, title=None, symmetric=False, label=None, axes=None):
+    """Show a matrix as colours, with a scale.
+
+    Parameters
+    ----------
+    matrix : array
+        Shape (rows, columns).
+    title : str, optional
+    symmetric : bool
+        Whether the scale is centred on zero, with two hues for the signs.
+    label : str, optional
+        What the values are, with their unit.
+    axes : matplotlib.axes.Axes, optional
+        Where to draw. Default: a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    matrix = np.asarray(matrix)
+    with style():
+        if axes is None:
+            _, axes = plt.subplots(figsize=(4.2, 3.4))
+        limit = np.abs(matrix).max() or 1.0
+        limits = {"vmin": -limit, "vmax": limit, "cmap": "RdBu_r"} if symmetric else {}
+        drawn = axes.imshow(matrix, **({"cmap": "viridis"} | limits))
+        axes.grid(False)
+        axes.figure.colorbar(drawn, ax=axes, label=label)
+        if title:
+            axes.set_title(title)
+    return axes.figure
+
+
+def _to_displayable(pictures):
+    """Images as uint8, or as floats scaled to [0, 1] by their common range."""
+    pictures = np.asarray(pictures)
+    if pictures.dtype == np.uint8:
+        return pictures
+    pictures = pictures.astype("float32")
+    low, high = pictures.min(), pictures.max()
+    return (pictures - low) / max(high - low, 1e-12)

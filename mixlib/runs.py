@@ -1,0 +1,275 @@
+"""What a full training leaves behind, and reading it back.
+
+A run is a folder with ``metrics.json`` (what was trained, how, on which machine, and what came of
+it), ``history.csv`` (a row an epoch) and, when papermill ran it, ``log.ipynb``.
+"""
+
+import csv
+import dataclasses
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import tomllib
+
+import keras
+
+_PACKAGE = pathlib.Path(__file__).parent
+# These read results and draw them; they have no part in a training.
+_NOT_TRAINED_WITH = {"runs.py", "plots.py", "convert.py", "export.py"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A stored training.
+
+    Parameters
+    ----------
+    name : str
+        The folder's name.
+    path : pathlib.Path
+    metrics : dict
+        From ``metrics.json``; accuracies between 0 and 1.
+    history : dict
+        From ``history.csv``: a list of floats a column, a value an epoch.
+    """
+
+    name: str
+    path: pathlib.Path
+    metrics: dict
+    history: dict = dataclasses.field(repr=False)
+
+    @property
+    def same_code(self):
+        """Whether mixlib's training code is still the one that this run was trained with."""
+        return self.metrics.get("mixlib_sha256") == source_checksum()
+
+
+def stored_runs_folder():
+    """Folder of the runs that the book quotes: in the installed package, or in the repository."""
+    packaged = _PACKAGE / "stored_runs"
+    return packaged if packaged.is_dir() else _PACKAGE.parent / "book" / "runs"
+
+
+def save_run(experiment, folder, weights=False):
+    """Write an experiment to a folder.
+
+    ``metrics.json`` is written last and in one step: a folder without it is no run.
+
+    Parameters
+    ----------
+    experiment : mixlib.training.Experiment
+    folder : str or pathlib.Path
+        Made where it is missing.
+    weights : bool
+        Whether to store the weights too, as ``model.weights.h5``.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    FileExistsError
+        When the folder holds a run already.
+    """
+    folder = pathlib.Path(folder)
+    target = folder / "metrics.json"
+    if target.exists():
+        raise FileExistsError(f"{folder} holds a run already. Choose another folder, or remove it.")
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "history.csv", "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["epoch", *experiment.history])
+        for epoch, values in enumerate(zip(*experiment.history.values(), strict=True), start=1):
+            writer.writerow([epoch, *(f"{value:.6g}" for value in values)])
+    if weights:
+        experiment.model.save_weights(folder / "model.weights.h5")
+    metrics = {**experiment.metrics, **_circumstances()}
+    unfinished = folder / "metrics.json.unfinished"
+    unfinished.write_text(json.dumps(metrics, indent=2) + "\n")
+    unfinished.replace(target)
+    return load_run(folder)
+
+
+def load_run(name, folder=None):
+    """Read a run.
+
+    Parameters
+    ----------
+    name : str or pathlib.Path
+        Name of a run in `folder`, or the path of its own folder.
+    folder : str or pathlib.Path, optional
+        Default: the runs that the book quotes.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such run; the message lists those that exist.
+    ValueError
+        When a file of the run is damaged.
+    """
+    path = pathlib.Path(name)
+    if not (path / "metrics.json").is_file():
+        folder = pathlib.Path(folder or stored_runs_folder())
+        path = folder / name
+        if not (path / "metrics.json").is_file():
+            exist = ", ".join(_names(folder)) or "none"
+            raise FileNotFoundError(f"No run {str(name)!r} in {folder}. Runs there: {exist}.")
+    try:
+        metrics = json.loads((path / "metrics.json").read_text())
+        with open(path / "history.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        history = {key: [float(row[key]) for row in rows] for key in rows[0]}
+    except (OSError, ValueError, TypeError, IndexError) as error:
+        raise ValueError(f"The run in {path} is damaged ({error}). Train it again.") from error
+    return Run(path.resolve().name, path, metrics, history)
+
+
+def list_runs(folder=None):
+    """Read all runs of a folder, in the order of their names.
+
+    Parameters
+    ----------
+    folder : str or pathlib.Path, optional
+        Default: the runs that the book quotes.
+
+    Returns
+    -------
+    list of Run
+        Empty where there are none.
+    """
+    folder = pathlib.Path(folder or stored_runs_folder())
+    return [load_run(folder / name) for name in _names(folder)]
+
+
+def published():
+    """Read the figures of others that the book compares its runs with, each with its source.
+
+    Returns
+    -------
+    dict
+        The parsed ``published.toml``.
+    """
+    packaged = _PACKAGE / "stored_runs" / "published.toml"
+    path = packaged if packaged.is_file() else _PACKAGE.parent / "book" / "published.toml"
+    return tomllib.loads(path.read_text())
+
+
+def _names(folder):
+    return sorted(path.parent.name for path in folder.glob("*/metrics.json"))
+
+
+def tabulate(runs):
+    """Tabulate runs side by side.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a run; accuracies in percent. The column ``code`` says whether the run was trained
+        with the training code as it is now.
+
+    Raises
+    ------
+    ValueError
+        When the runs were measured on different data: their figures can't be compared.
+    """
+    import pandas as pd  # here, since training needs no tables
+
+    data = {run.metrics["dataset_sha256"]: run.name for run in runs}
+    if len(data) > 1:
+        raise ValueError(
+            f"These runs were measured on different data ({', '.join(data.values())}, for example) "
+            "and can't stand in one table. Tabulate the runs of each data set by themselves."
+        )
+    rows = {
+        run.name: {
+            "model": run.metrics["model"],
+            "recipe": run.metrics["recipe"]["name"],
+            "seed": run.metrics["seed"],
+            "epochs": run.metrics["epochs"],
+            "parameters": run.metrics["parameters"],
+            "top-1 (%)": 100 * run.metrics["test_top_1"],
+            "top-5 (%)": 100 * run.metrics["test_top_5"],
+            "validation top-1 (%)": 100 * run.metrics["validation_top_1"],
+            "seconds/epoch": run.metrics["seconds_per_epoch"],
+            "device": run.metrics["device"],
+            "date": run.metrics["date"],
+            "code": "this" if run.same_code else "earlier",
+        }
+        for run in runs
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")
+
+
+def source_checksum():
+    """SHA-256 of the sources that take part in a training, to tell results of other code."""
+    digest = hashlib.sha256()
+    for path in sorted(_PACKAGE.rglob("*.py"), key=lambda path: path.as_posix()):
+        if path.name not in _NOT_TRAINED_WITH:
+            digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0")
+            digest.update(path.read_bytes().replace(b"\r\n", b"\n") + b"\0")
+    return digest.hexdigest()
+
+
+def _circumstances():
+    """Machine, versions, code and date of a run."""
+    backend = keras.backend.backend()
+    packages = ("mixlib", "keras", backend, "numpy")
+    return {
+        "backend": backend,
+        "device": _device(),
+        "versions": {"python": platform.python_version()}
+        | {name: version for name in packages if (version := _version(name))},
+        "commit": os.environ.get("MIXLIB_COMMIT") or _git_commit(),
+        "mixlib_sha256": source_checksum(),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+
+
+def _version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_commit():
+    """Commit of the repository around mixlib, "-dirty" with uncommitted changes, or "unknown"."""
+    commit = _output("git", "-C", str(_PACKAGE), "rev-parse", "--short=12", "HEAD")
+    changes = _output("git", "-C", str(_PACKAGE), "status", "--porcelain", "--", str(_PACKAGE))
+    return f"{commit}{'-dirty' if changes else ''}" if commit else "unknown"
+
+
+def _device():
+    """Name of the GPU that the backend sees, else of the CPU with its number of cores."""
+    if any(device.startswith("gpu") for device in keras.distribution.list_devices()):
+        return _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader") or "GPU"
+    names = []
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        lines = cpuinfo.read_text().splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def _output(*command):
+    """What a command prints, or "" when it fails or does not exist."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()
