@@ -2,7 +2,7 @@
 
 import importlib
 
-from mixlib import augment, blocks, data, keras_example, profiles, runs, training
+from mixlib import augment, blocks, convert, data, keras_example, profiles, runs, training
 from mixlib.blocks import (
     FNetBlock,
     FourierTransform,
@@ -29,6 +29,7 @@ __all__ = [
     "augment",
     "blocks",
     "build_classifier",
+    "convert",
     "create",
     "data",
     "keras_example",

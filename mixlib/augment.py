@@ -8,6 +8,18 @@ CIFAR100_MEAN = (129.3042, 124.0700, 112.4341)
 CIFAR100_VARIANCE = (4647.182, 4276.089, 4958.747)
 
 
+@keras.saving.register_keras_serializable("mixlib")
+class Preprocessing(keras.Sequential):
+    """Layers in a row, whose random ones act only where ``training=True`` is said.
+
+    Keras' own augmentation layers act by default: in a plain `keras.Sequential`, ``model(images)``
+    would give other logits at every call.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        return super().call(inputs, training=bool(training), mask=mask)
+
+
 def normalization(mean=CIFAR100_MEAN, variance=CIFAR100_VARIANCE):
     """Normalise every channel to mean 0 and variance 1.
 
@@ -59,7 +71,7 @@ def preprocessing(
 
     Returns
     -------
-    keras.Sequential
+    Preprocessing
         Takes images of 0 to 255, shape (batch, height, width, channels).
 
     References
@@ -77,7 +89,7 @@ def preprocessing(
                 height_factor=zoom, width_factor=zoom, seed=seed, name="zoom"
             )
         )
-    return keras.Sequential(layers, name="preprocessing")
+    return Preprocessing(layers, name="preprocessing")
 
 
 def adapt(model, images):
