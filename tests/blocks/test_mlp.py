@@ -1,0 +1,42 @@
+"""The perceptron that Mixer and FNet share."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from mixlib.blocks import MLP
+
+to_numpy = keras.ops.convert_to_numpy
+GELU = {
+    "exact": np.vectorize(lambda x: 0.5 * x * (1 + math.erf(x / math.sqrt(2)))),
+    "tanh": lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+}
+
+
+@pytest.mark.parametrize("form", GELU)
+def test_equals_numpy(form):
+    layer = MLP(7, gelu=form)
+    layer.build((None, 4))
+    random = np.random.default_rng(0)
+    weights = [random.normal(size=weight.shape) for weight in layer.weights]
+    layer.set_weights(weights)
+    kernel_1, bias_1, kernel_2, bias_2 = weights
+    x = random.normal(size=(5, 3, 4))
+    expected = GELU[form](x @ kernel_1 + bias_1) @ kernel_2 + bias_2
+    assert np.abs(to_numpy(layer(x)) - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+def test_its_two_kernels_are_drawn_apart():
+    layer = MLP(4, kernel_initializer=keras.initializers.RandomNormal())
+    layer.build((None, 4))
+    assert not np.array_equal(*(to_numpy(dense.kernel) for dense in (layer.widen, layer.narrow)))
+
+
+def test_lecun_normal_kernels_and_zero_biases():
+    layer = MLP(400)
+    layer.build((None, 100))
+    assert np.std(to_numpy(layer.widen.kernel)) == pytest.approx(1 / math.sqrt(100), rel=0.05)
+    assert np.std(to_numpy(layer.narrow.kernel)) == pytest.approx(1 / math.sqrt(400), rel=0.05)
+    assert not to_numpy(layer.widen.bias).any() and not to_numpy(layer.narrow.bias).any()

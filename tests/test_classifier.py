@@ -1,0 +1,84 @@
+"""One classifier for all."""
+
+import keras
+import numpy as np
+import pytest
+
+import mixlib
+
+to_numpy = keras.ops.convert_to_numpy
+
+
+def images(size=32, batch=2):
+    return np.random.default_rng(0).normal(size=(batch, size, size, 3)).astype("float32")
+
+
+def test_is_the_composition_of_its_parts():
+    model = mixlib.build_classifier(
+        [mixlib.MixerBlock(8, 16), mixlib.GMLPBlock(16)],
+        num_classes=7,
+        embedding_dim=12,
+        positional_encoding=True,
+        head_initializer="glorot_uniform",
+    )
+    x = keras.ops.matmul(mixlib.Patches(4)(images()), model.get_layer("stem").kernel)
+    x = x + model.get_layer("positions").embeddings
+    for layer in model.layers:
+        if isinstance(layer, mixlib.MixerBlock | mixlib.GMLPBlock):
+            x = layer(x)
+    head = model.get_layer("head")
+    expected = keras.ops.matmul(keras.ops.mean(x, axis=1), head.kernel) + head.bias
+    assert expected.shape == (2, 7)
+    np.testing.assert_allclose(to_numpy(model(images())), to_numpy(expected), rtol=1e-4, atol=1e-6)
+
+
+def test_takes_a_single_layer_for_blocks():
+    model = mixlib.build_classifier(mixlib.FNetBlock(16), embedding_dim=12)
+    assert model.output_shape == (None, 100)
+
+
+def test_positions_are_there_when_asked_for():
+    def names(**options):
+        return [layer.name for layer in mixlib.build_classifier([], **options).layers]
+
+    assert "positions" not in names()
+    assert "positions" in names(positional_encoding=True)
+
+
+def test_images_need_not_be_square():
+    model = mixlib.build_classifier(
+        mixlib.MixerBlock(8, 16), image_size=(16, 24), patch_size=8, embedding_dim=12
+    )
+    assert model.input_shape == (None, 16, 24, 3)
+    assert model.get_layer("patches").output.shape == (None, 6, 192)
+
+
+def test_logits_are_float32_under_mixed_precision():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = mixlib.build_classifier(mixlib.MixerBlock(8, 16), embedding_dim=12)
+        logits = model(images())
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert keras.backend.standardize_dtype(logits.dtype) == "float32"
+    assert model.get_layer("stem").compute_dtype == "bfloat16"
+
+
+def test_a_block_that_changes_the_tokens():
+    with pytest.raises(ValueError, match=r"must keep the shape of the tokens.*'gate' returns"):
+        mixlib.build_classifier([mixlib.SpatialGatingUnit(name="gate")])
+
+
+def test_impossible_sizes():
+    with pytest.raises(ValueError, match="does not divide"):
+        mixlib.build_classifier([], patch_size=5)
+    with pytest.raises(ValueError, match="num_classes must be a whole number"):
+        mixlib.build_classifier([], num_classes=0)
+    with pytest.raises(ValueError, match="embedding_dim must be a whole number"):
+        mixlib.build_classifier([], embedding_dim=-2)
+
+
+def test_another_image_size_is_refused():
+    model = mixlib.build_classifier([], embedding_dim=12)
+    with pytest.raises(ValueError, match="shape"):
+        model(images(40))

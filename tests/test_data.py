@@ -1,0 +1,273 @@
+"""Data sets: reading, choosing parts, drawing, and what is refused."""
+
+import dataclasses
+import hashlib
+
+import keras
+import numpy as np
+import pytest
+
+import mixlib
+from mixlib import data
+
+
+@pytest.fixture
+def archive(tmp_path, monkeypatch):
+    """A small cifar100.npz in $MIXLIB_DATA_DIR: 3 images a class to train with, 1 to test."""
+    random = np.random.default_rng(0)
+    arrays = {
+        "x_train": random.integers(0, 256, (300, 32, 32, 3)).astype("uint8"),
+        "y_train": np.repeat(np.arange(100), 3)[:, None],
+        "x_test": random.integers(0, 256, (100, 32, 32, 3)).astype("uint8"),
+        "y_test": np.arange(100)[:, None],
+    }
+    monkeypatch.setenv("MIXLIB_DATA_DIR", str(tmp_path))
+
+    def write(**changes):
+        kept = {key: value for key, value in (arrays | changes).items() if value is not None}
+        np.savez(tmp_path / "cifar100.npz", **kept)
+        return arrays | changes
+
+    write.path = tmp_path / "cifar100.npz"
+    write()
+    return write
+
+
+def test_reads_the_archive(archive):
+    arrays = archive()
+    dataset = data.load("cifar100")
+    np.testing.assert_array_equal(dataset.x_train, arrays["x_train"])
+    np.testing.assert_array_equal(dataset.y_test, np.arange(100))
+    assert dataset.y_train.shape == (300,)
+    assert dataset.image_shape == (32, 32, 3)
+    assert dataset.class_names[0] == "apple" and dataset.class_names[99] == "worm"
+
+
+def test_class_names_of_the_archive_win(archive):
+    archive(fine_names=np.array([f"class {index}" for index in range(100)]))
+    assert data.load("cifar100").class_names[7] == "class 7"
+
+
+def test_there_are_as_many_names_as_classes():
+    assert len(set(data.CIFAR100_CLASSES)) == len(set(data.SHAPE_CLASSES)) == 100
+    assert len(set(data.CIFAR10_CLASSES)) == 10
+    assert sorted(data.CIFAR100_CLASSES) == data.CIFAR100_CLASSES
+
+
+def test_a_part_is_balanced_and_within_a_larger_one(archive):
+    small, large = data.load("cifar100", train_size=100), data.load("cifar100", train_size=200)
+    assert np.bincount(small.y_train).tolist() == [1] * 100
+    assert np.bincount(large.y_train).tolist() == [2] * 100
+    inside = {image.tobytes() for image in large.x_train}
+    assert all(image.tobytes() in inside for image in small.x_train)
+
+
+def test_a_part_follows_the_seed(archive):
+    first, same = data.load("cifar100", 150, 50, seed=1), data.load("cifar100", 150, 50, seed=1)
+    other = data.load("cifar100", 150, 50, seed=2)
+    assert first.checksum() == same.checksum() != other.checksum()
+
+
+def test_labels_stay_with_their_images(archive):
+    arrays = archive()
+    label_of = dict(zip(map(bytes, arrays["x_train"]), arrays["y_train"].ravel(), strict=True))
+    part = data.load("cifar100", train_size=120)
+    assert [label_of[bytes(image)] for image in part.x_train] == part.y_train.tolist()
+
+
+def test_without_an_archive_keras_is_asked(monkeypatch, tmp_path):
+    monkeypatch.setenv("MIXLIB_DATA_DIR", str(tmp_path))  # which is empty
+    images = np.zeros((10, 32, 32, 3), "uint8")
+    labels = np.arange(10)[:, None]
+    parts = (images, labels), (images, labels)
+    monkeypatch.setattr(keras.datasets.cifar10, "load_data", lambda: parts)
+    dataset = data.load("cifar10")
+    assert dataset.y_train.tolist() == list(range(10))
+    assert dataset.class_names[3] == "cat"
+
+
+def test_neither_archive_nor_network(monkeypatch):
+    def fail():
+        raise Exception("URL fetch failure")
+
+    monkeypatch.delenv("MIXLIB_DATA_DIR", raising=False)
+    monkeypatch.setattr(keras.datasets.cifar100, "load_data", fail)
+    with pytest.raises(FileNotFoundError, match=r"set MIXLIB_DATA_DIR .* connect to the network"):
+        data.load("cifar100")
+
+
+def test_a_damaged_archive(archive):
+    archive.path.write_bytes(archive.path.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"cifar100\.npz is damaged"):
+        data.load("cifar100")
+    archive.path.write_bytes(b"not an archive")
+    with pytest.raises(ValueError, match="damaged"):
+        data.load("cifar100")
+
+
+def test_an_archive_with_a_damaged_array(archive):
+    content = bytearray(archive.path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    archive.path.write_bytes(content)
+    with pytest.raises(ValueError, match="damaged"):
+        data.load("cifar100")
+
+
+def test_an_incomplete_archive(archive):
+    archive(y_test=None)
+    with pytest.raises(ValueError, match=r"incomplete: it lacks y_test"):
+        data.load("cifar100")
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"y_train": np.full((300, 1), 100)}, "labels in y_train must lie between 0 and 99"),
+        ({"y_test": np.full((100, 1), -1)}, "labels in y_test must lie between 0 and 99"),
+        ({"y_test": np.zeros((99, 1), int)}, "y_test must be one integer label an image"),
+        ({"y_test": np.zeros((100, 1))}, "y_test must be one integer label an image"),
+        ({"x_train": np.zeros((300, 32, 32, 3))}, "x_train must be uint8 images"),
+        ({"x_train": np.zeros((300, 32, 32), "uint8")}, "x_train must be uint8 images"),
+        ({"x_test": np.zeros((100, 28, 28, 3), "uint8")}, "they must agree"),
+    ],
+)
+def test_arrays_that_do_not_fit(archive, changes, message):
+    archive(**changes)
+    with pytest.raises(ValueError, match=message):
+        data.load("cifar100")
+
+
+def test_unknown_name():
+    with pytest.raises(ValueError, match="'mnist'. Expected one of: cifar100, cifar10, shapes"):
+        data.load("mnist")
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, "10"])
+def test_impossible_size(size):
+    with pytest.raises(ValueError, match="train_size must be a whole number from 1 up"):
+        data.load("shapes", train_size=size)
+
+
+def test_more_than_there_is(archive):
+    with pytest.raises(ValueError, match="train_size is 301, but cifar100 has 300"):
+        data.load("cifar100", train_size=301)
+
+
+def test_a_dataset_is_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        data.load("shapes", 10, 10).name = "other"
+
+
+def test_checksum_sees_every_part():
+    dataset = data.load("shapes", 20, 20)
+    seen = {dataset.checksum()}
+    for part in ("x_train", "y_train", "x_test", "y_test"):
+        changed = getattr(dataset, part).copy()
+        changed.flat[0] = (changed.flat[0] + 1) % 100
+        seen.add(dataclasses.replace(dataset, **{part: changed}).checksum())
+    assert len(seen) == 5
+
+
+SHAPES_SHA256 = "ee0b51dfb17827f49ed587eea10b9146cea1d05493805306b7226483cfdc5bc4"
+
+
+class TestValidationSplit:
+    labels = np.repeat(np.arange(10), 50)
+
+    def test_every_image_once(self):
+        train, validation = data.validation_split(self.labels, 0.1)
+        assert sorted([*train, *validation]) == list(range(500))
+
+    def test_same_share_of_every_class(self):
+        _, validation = data.validation_split(self.labels, 0.1)
+        assert np.bincount(self.labels[validation]).tolist() == [5] * 10
+
+    def test_same_share_where_classes_differ_in_size(self):
+        labels = np.repeat([0, 1, 2], [400, 80, 20])
+        _, validation = data.validation_split(labels, 0.2)
+        assert np.bincount(labels[validation]).tolist() == [80, 16, 4]
+
+    def test_follows_the_seed(self):
+        first, same, other = (data.validation_split(self.labels, 0.1, s)[1] for s in (1, 1, 2))
+        assert first.tolist() == same.tolist() != other.tolist()
+
+    @pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, 0.0001])
+    def test_empty_part(self, fraction):
+        with pytest.raises(ValueError, match="leaves a part empty"):
+            data.validation_split(self.labels, fraction)
+
+
+class TestShapes:
+    def test_same_pixels_on_every_platform(self):
+        images, labels = data.draw_shapes(200, seed=0)
+        digest = hashlib.sha256(images.tobytes() + labels.astype("<i8").tobytes())
+        assert digest.hexdigest() == SHAPES_SHA256
+
+    def test_sizes_types_and_balance(self):
+        dataset = data.load("shapes", train_size=1_300, test_size=200)
+        assert dataset.x_train.shape == (1_300, 32, 32, 3) and dataset.x_train.dtype == np.uint8
+        assert np.bincount(dataset.y_train).tolist() == [13] * 100
+        assert np.bincount(dataset.y_test).tolist() == [2] * 100
+
+    def test_default_sizes(self):
+        dataset = data.load("shapes")
+        assert len(dataset.x_train) == 10_000 and len(dataset.x_test) == 2_000
+
+    def test_parts_and_seeds_differ(self):
+        first, same, other = (data.load("shapes", 50, 50, seed=seed) for seed in (0, 0, 1))
+        assert first.checksum() == same.checksum() != other.checksum()
+        assert not {image.tobytes() for image in first.x_train} & {
+            image.tobytes() for image in first.x_test
+        }
+
+    def test_the_object_lies_in_the_named_quarter(self):
+        images, labels = data.draw_shapes(400)
+        spread = images.astype(int) - np.median(images, axis=(1, 2), keepdims=True)
+        strength = (np.abs(spread).sum(-1) > 100).reshape(400, 2, 16, 2, 16).sum(axis=(2, 4))
+        assert (strength.reshape(400, 4).argmax(1) == labels % 4).mean() > 0.99
+
+    def test_colour_is_told_by_colour_alone(self):
+        images, labels = data.draw_shapes(400)
+        palette = np.array(list(data.SHAPE_COLOURS.values()))
+        flat = images.reshape(400, -1, 3).astype(int)
+        background = np.median(flat, axis=1, keepdims=True)
+        far = np.abs(flat - background).sum(-1).argmax(1)
+        strongest = flat[np.arange(400), far]
+        nearest = np.abs(strongest[:, None] - palette).sum(-1).argmin(1)
+        assert (nearest == labels // 20).mean() > 0.9
+
+    def test_blind_to_place_is_wrong_three_times_in_four(self):
+        """Moved by half its width an image has the same patches, but belongs to another class."""
+        images, labels = data.draw_shapes(300)
+        cut = mixlib.Patches(4, dtype="uint8")
+        bag = np.sort(np.asarray(keras.ops.convert_to_numpy(cut(images))), axis=1)
+        moved = np.roll(images, (16, 16), axis=(1, 2))
+        same_bag = np.sort(np.asarray(keras.ops.convert_to_numpy(cut(moved))), axis=1)
+        np.testing.assert_array_equal(bag, same_bag)
+        opposite = labels // 4 * 4 + 3 - labels % 4
+        names = np.array(data.SHAPE_CLASSES)
+        assert (opposite != labels).all()
+        assert names[labels[0]].split(",")[0] == names[opposite[0]].split(",")[0]
+
+
+def test_a_small_mixer_learns_shapes_and_a_bag_of_patches_does_not():
+    """What position information buys, in seconds: the two share their size, data and steps."""
+    keras.utils.set_random_seed(0)
+    dataset = data.load("shapes", 4_000, 1_000)
+    accuracy = {}
+    for name, block in {
+        "mixer": mixlib.MixerBlock(64, 128),
+        "bag": keras.Sequential([keras.layers.LayerNormalization(), mixlib.blocks.MLP(256)]),
+    }.items():
+        model = mixlib.build_classifier(
+            [block], embedding_dim=64, preprocessing=mixlib.augment.normalization()
+        )
+        model.compile(
+            keras.optimizers.Adam(4e-3),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+        )
+        model.fit(dataset.x_train, dataset.y_train, batch_size=64, epochs=6, verbose=0)
+        accuracy[name] = model.evaluate(dataset.x_test, dataset.y_test, verbose=0)[1]
+    assert accuracy["bag"] < 0.3  # at most a quarter, and chance
+    assert accuracy["mixer"] > 0.4

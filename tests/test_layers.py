@@ -1,0 +1,182 @@
+"""The contract of every layer: shapes, serialisation, gradients, precision, compilation."""
+
+import keras
+import numpy as np
+import pytest
+
+import mixlib
+from mixlib import blocks, keras_example
+
+TOKENS, CHANNELS = 16, 12
+LAYERS = {
+    "Patches": lambda **k: mixlib.Patches(4, **k),
+    "PositionEmbedding": lambda **k: mixlib.PositionEmbedding(20, **k),
+    "MLP": lambda **k: blocks.MLP(24, dropout_rate=0.5, **k),
+    "MixerBlock": lambda **k: mixlib.MixerBlock(10, 24, dropout_rate=0.5, **k),
+    "FourierTransform": lambda **k: mixlib.FourierTransform(**k),
+    "FNetBlock": lambda **k: mixlib.FNetBlock(24, dropout_rate=0.5, **k),
+    "SpatialGatingUnit": lambda **k: mixlib.SpatialGatingUnit(**k),
+    "GMLPBlock": lambda **k: mixlib.GMLPBlock(24, dropout_rate=0.5, **k),
+    "MLPMixerLayer": lambda **k: keras_example.MLPMixerLayer(TOKENS, CHANNELS, 0.5, **k),
+    "FNetLayer": lambda **k: keras_example.FNetLayer(CHANNELS, 0.5, **k),
+    "gMLPLayer": lambda **k: keras_example.gMLPLayer(TOKENS, CHANNELS, 0.5, **k),
+}
+WITHOUT_WEIGHTS = {"Patches", "FourierTransform"}
+WITH_DROPOUT = {
+    "MLP", "MixerBlock", "FNetBlock", "GMLPBlock", "MLPMixerLayer", "FNetLayer", "gMLPLayer",
+}  # fmt: skip
+every_layer = pytest.mark.parametrize("name", LAYERS)
+
+
+def inputs(name, seed=0):
+    shape = (3, 16, 8, 3) if name == "Patches" else (3, TOKENS, CHANNELS)
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def randomise(layer, seed=0):
+    """Give every weight a random value, so that none is zero or tiny."""
+    random = np.random.default_rng(seed)
+    layer.set_weights([random.normal(0.3, 0.3, weight.shape) for weight in layer.weights])
+
+
+def to_numpy(tensor):
+    return keras.ops.convert_to_numpy(tensor)
+
+
+def model_of(name, **options):
+    x = inputs(name)
+    layer = LAYERS[name](**options)
+    model = keras.Sequential([keras.Input(x.shape[1:]), layer])
+    randomise(layer)
+    return model, layer, x
+
+
+def test_every_public_layer_is_tested():
+    public = {
+        name
+        for module in (mixlib, blocks, keras_example)
+        for name, value in vars(module).items()
+        if isinstance(value, type)
+        and issubclass(value, keras.layers.Layer)
+        and not name.startswith("_")
+    }
+    assert public == set(LAYERS)
+
+
+@every_layer
+def test_output_shape(name):
+    layer, x = LAYERS[name](), inputs(name)
+    expected = {"Patches": (3, 8, 48), "SpatialGatingUnit": (3, TOKENS, CHANNELS // 2)}
+    expected = expected.get(name, x.shape)
+    assert tuple(layer.compute_output_shape(x.shape)) == expected
+    assert layer(x).shape == expected
+    assert layer(keras.Input(x.shape[1:])).shape == (None, *expected[1:])
+
+
+@every_layer
+def test_reloads_with_the_same_outputs(name, tmp_path):
+    model, _, x = model_of(name)
+    model.save(tmp_path / "model.keras")
+    reloaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(to_numpy(reloaded(x)), to_numpy(model(x)))
+
+
+@every_layer
+def test_config_has_every_argument(name):
+    layer = LAYERS[name](name="named", dtype="mixed_bfloat16")
+    config = layer.get_config()
+    again = type(layer).from_config(config)
+    assert again.get_config() == config
+    assert again.compute_dtype == "bfloat16"
+
+
+@every_layer
+def test_a_step_of_training_moves_every_weight(name):
+    model, layer, x = model_of(name)
+    model.compile(keras.optimizers.SGD(1.0), "mse")
+    before = [to_numpy(weight) for weight in layer.trainable_weights]
+    assert bool(before) == (name not in WITHOUT_WEIGHTS)
+    if before:
+        target = np.random.default_rng(1).normal(size=model.output_shape[1:]).astype("float32")
+        model.train_on_batch(x, np.stack([target] * len(x)))
+    for weight, old in zip(layer.trainable_weights, before, strict=True):
+        if name == "PositionEmbedding":  # the last four positions are not in use
+            assert not np.array_equal(to_numpy(weight)[:TOKENS], old[:TOKENS])
+        else:
+            assert not np.array_equal(to_numpy(weight), old), weight.path
+        assert np.isfinite(to_numpy(weight)).all(), weight.path
+
+
+@pytest.mark.parametrize("name", sorted(set(LAYERS) - WITHOUT_WEIGHTS))
+def test_two_layers_differ_at_the_start(name):
+    x = inputs(name)
+    first, second = LAYERS[name](), LAYERS[name]()
+    first(x), second(x)
+    pairs = zip(first.weights, second.weights, strict=True)
+    assert any(not np.array_equal(to_numpy(one), to_numpy(two)) for one, two in pairs)
+
+
+@pytest.mark.parametrize("name", sorted(WITH_DROPOUT))
+def test_dropout_acts_in_training_only(name):
+    _, layer, x = model_of(name)
+    np.testing.assert_array_equal(to_numpy(layer(x)), to_numpy(layer(x, training=False)))
+    first, second = (to_numpy(layer(x, training=True)) for _ in range(2))
+    assert not np.array_equal(first, second)
+
+
+@every_layer
+def test_sublayers_and_weights_are_named(name):
+    _, layer, _ = model_of(name)
+    paths = [weight.path for weight in layer.trainable_weights]
+    assert len(set(paths)) == len(paths)
+    for sublayer in layer._flatten_layers(include_self=False):
+        # Keras' own names end in a number, or repeat the class; ours say what the layer is for.
+        assert sublayer.name not in ("dense", "layer_normalization", "sequential")
+        assert not any(sublayer.name.startswith(p) for p in ("dense_", "layer_norm", "sequential"))
+
+
+@every_layer
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision(name, policy):
+    model, layer, x = model_of(name, dtype=policy)
+    expected = to_numpy(model_of(name)[0](x)).astype("float32")
+    output = layer(x)
+    assert keras.backend.standardize_dtype(output.dtype) == policy.removeprefix("mixed_")
+    assert all(weight.dtype == "float32" for weight in layer.weights)
+    actual = to_numpy(keras.ops.cast(output, "float32"))
+    assert np.abs(actual - expected).max() <= 0.05 * np.abs(expected).max()
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="torch.compile needs a C++ compiler")
+@every_layer
+def test_compiled_equals_eager(name):
+    model, layer, x = model_of(name)
+    model.compile(jit_compile=True)
+    expected = to_numpy(layer(x))
+    assert np.abs(model.predict(x, verbose=0) - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("name", sorted(set(LAYERS) - {"Patches", "MLP"}))
+def test_wrong_rank(name):
+    with pytest.raises(ValueError, match=r"\(batch, tokens, channels\)"):
+        LAYERS[name]()(np.zeros((2, TOKENS), "float32"))
+
+
+@pytest.mark.parametrize("name", ["MixerBlock", "SpatialGatingUnit", "GMLPBlock"])
+def test_a_built_layer_refuses_another_number_of_tokens(name):
+    _, layer, x = model_of(name)
+    with pytest.raises(ValueError, match=r"built for 16 tokens of 12 channels, but got 15"):
+        layer(x[:, 1:])
+
+
+@pytest.mark.parametrize("name", ["MLPMixerLayer", "gMLPLayer"])
+def test_the_example_refuses_another_number_of_tokens(name):
+    with pytest.raises(ValueError, match="made for 16 tokens, but got 15"):
+        LAYERS[name]()(inputs(name)[:, 1:])
+
+
+@pytest.mark.parametrize("name", ["MixerBlock", "FNetBlock", "GMLPBlock"])
+def test_a_built_block_refuses_another_number_of_channels(name):
+    _, layer, x = model_of(name)
+    with pytest.raises(ValueError, match="11 channels"):
+        layer(x[:, :, 1:])

@@ -1,0 +1,86 @@
+"""Figures: what is drawn is what was given."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+
+import mixlib
+from mixlib import data, plots
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def image():
+    return data.draw_shapes(1)[0][0]
+
+
+def drawn(figure):
+    """Images of a figure, in the order of their axes."""
+    return [axes.images[0].get_array() for axes in figure.axes if axes.images]
+
+
+def test_images(image):
+    figure = plots.images(np.stack([image] * 5), titles=list("abcde"), columns=3)
+    assert [np.array_equal(picture, image) for picture in drawn(figure)] == [True] * 5
+    assert [axes.get_title() for axes in figure.axes if axes.images] == list("abcde")
+
+
+def test_floats_are_scaled_together():
+    pictures = np.stack([np.full((4, 4, 3), value) for value in (-1.0, 0.0, 1.0)])
+    assert [picture[0, 0, 0] for picture in drawn(plots.images(pictures))] == [0.0, 0.5, 1.0]
+
+
+def test_patches_are_shown_in_order(image):
+    whole, *parts = drawn(plots.patches(image, 8))
+    np.testing.assert_array_equal(whole, image)
+    assert len(parts) == 16
+    np.testing.assert_array_equal(parts[1], image[:8, 8:16])
+    np.testing.assert_array_equal(parts[4], image[8:16, :8])
+
+
+def test_augmentations_begin_with_the_original(image):
+    layer = mixlib.augment.preprocessing(horizontal_flip=False, mean=[0] * 3, variance=[1] * 3)
+    pictures = drawn(plots.augmentations(image, layer, count=4))
+    assert len(pictures) == 4
+    assert pictures[0].shape == pictures[1].shape == (64, 64, 3)  # enlarged to be compared
+    assert not np.array_equal(pictures[1], pictures[2])
+
+
+def test_learning_curves_show_every_history():
+    history = {"loss": [4, 3], "val_loss": [4.5, 4], "top_1": [0.1, 0.2], "val_top_1": [0.1, 0.15]}
+    figure = plots.learning_curves({"one": history, "two": history}, published={"two": 0.5})
+    losses, accuracies = figure.axes
+    assert losses.get_ylabel() == "cross-entropy (nats)"
+    assert accuracies.get_ylabel() == "top-1 accuracy (%)"
+    assert [text.get_text() for text in accuracies.get_legend().get_texts()] == ["one", "two"]
+    assert accuracies.lines[0].get_ydata().tolist() == [10, 15]
+    assert accuracies.lines[-1].get_ydata()[0] == 50
+
+
+def test_run_table_rounds_and_marks_the_best():
+    columns = {"model": ["a", "b"], "parameters": [1234, 5678], "top-1 (%)": [10.123, 20.456]}
+    html = plots.run_table(pd.DataFrame(columns, index=["one", "two"])).to_html()
+    assert "1,234" in html and "10.12<" in html and "20.46<" in html
+    assert html.count("font-weight: bold") == 1
+
+
+def test_heat_map_centres_a_symmetric_scale_on_zero():
+    figure = plots.heat_map(np.array([[-1.0, 3.0]]), symmetric=True, label="weight", title="t")
+    assert figure.axes[0].images[0].get_clim() == (-3.0, 3.0)
+    assert figure.axes[0].get_title() == "t" and figure.axes[1].get_ylabel() == "weight"
+
+
+def test_the_style_stays_inside():
+    before = plt.rcParams["font.size"], plt.rcParams["axes.grid"]
+    with plots.style():
+        assert plt.rcParams["axes.grid"] is True
+    assert (plt.rcParams["font.size"], plt.rcParams["axes.grid"]) == before

@@ -1,0 +1,51 @@
+"""Position embeddings."""
+
+import keras
+import numpy as np
+import pytest
+
+import mixlib
+
+to_numpy = keras.ops.convert_to_numpy
+
+
+@pytest.fixture
+def layer():
+    made = mixlib.PositionEmbedding(6)
+    made.build((None, 6, 4))
+    return made
+
+
+def test_same_rows_for_every_image_whatever_its_values(layer):
+    table = to_numpy(layer.embeddings)
+    output = to_numpy(layer(np.random.default_rng(0).normal(size=(3, 6, 4))))
+    np.testing.assert_array_equal(output, np.stack([table] * 3))
+
+
+def test_a_shorter_sequence_takes_the_first_rows(layer):
+    table = to_numpy(layer.embeddings)
+    np.testing.assert_array_equal(to_numpy(layer(np.zeros((1, 4, 4))))[0], table[:4])
+
+
+def test_start_index(layer):
+    table = to_numpy(layer.embeddings)
+    output = layer(np.zeros((1, 4, 4)), start_index=2)
+    np.testing.assert_array_equal(to_numpy(output)[0], table[2:])
+
+
+@pytest.mark.parametrize("length, start", [(7, 0), (6, 1), (4, 3), (2, -1)])
+def test_positions_that_do_not_exist(layer, length, start):
+    with pytest.raises(ValueError, match="there are embeddings for 0 to 5"):
+        layer(np.zeros((1, length, 4)), start_index=start)
+
+
+def test_initialiser():
+    layer = mixlib.PositionEmbedding(6, initializer="ones")
+    np.testing.assert_array_equal(to_numpy(layer(np.zeros((1, 6, 4)))), np.ones((1, 6, 4)))
+    assert mixlib.PositionEmbedding(6).initializer.__class__.__name__ == "GlorotUniform"
+
+
+@pytest.mark.parametrize("length", [0, -1, 2.5])
+def test_impossible_length(length):
+    with pytest.raises(ValueError, match="sequence_length must be a whole number"):
+        mixlib.PositionEmbedding(length)

@@ -1,0 +1,142 @@
+"""Every named model: its exact size, and what can be asked of it."""
+
+import keras
+import numpy as np
+import pytest
+
+import mixlib
+from mixlib.presets import PRESETS
+
+# Of the published example, of the papers' and timm's tables; the small ones counted by hand.
+PARAMETERS = {
+    "keras_mixer": 242_788,
+    "keras_fnet": 621_924,
+    "keras_gmlp": 885_348,
+    "mixer_tiny": 1_143_780,
+    "fnet_tiny": 1_101_924,
+    "gmlp_tiny": 1_094_180,
+    "mixer_s32": 19_104_624,
+    "mixer_s16": 18_528_264,
+    "mixer_b32": 60_293_428,
+    "mixer_b16": 59_880_472,
+    "mixer_l32": 206_939_264,
+    "mixer_l16": 208_196_168,
+    "mixer_h14": 432_350_952,
+    "gmlp_ti16": 5_867_328,
+    "gmlp_s16": 19_422_656,
+    "gmlp_b16": 73_075_392,
+    "fnet_base16": 58_808_296,
+    "fnet_large16": 204_612_584,
+}
+SMALL = ["keras_mixer", "keras_fnet", "keras_gmlp", "mixer_tiny", "fnet_tiny", "gmlp_tiny"]
+
+
+def images(batch=2):
+    return np.random.default_rng(0).integers(0, 256, (batch, 32, 32, 3)).astype("uint8")
+
+
+def test_every_preset_has_an_asserted_count():
+    assert set(PARAMETERS) == set(PRESETS)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_parameters(name):
+    # In this scope weights have shapes but no values, so that the large models cost no memory.
+    with keras.StatelessScope(initialize_variables=False):
+        weights = mixlib.create(name).trainable_weights
+        assert sum(int(np.prod(weight.shape)) for weight in weights) == PARAMETERS[name]
+
+
+def test_the_small_models_of_the_papers_are_of_one_size():
+    sizes = [PARAMETERS[name] for name in ("mixer_tiny", "fnet_tiny", "gmlp_tiny")]
+    assert min(sizes) >= 1e6 and max(sizes) <= 1.5e6
+    assert max(sizes) <= 1.05 * min(sizes)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_takes_raw_images_and_gives_logits(name):
+    model = mixlib.create(name)
+    assert model.name == name
+    assert model(images()).shape == (2, 100)
+    assert model.count_params() == PARAMETERS[name] + 7  # mean and variance by channel, a count
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_reloads_with_the_same_outputs(name, tmp_path):
+    model = mixlib.create(name)
+    random = np.random.default_rng(0)
+    model.get_layer("head").kernel.assign(random.normal(size=model.get_layer("head").kernel.shape))
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    expected = keras.ops.convert_to_numpy(model(images()))
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(again(images())), expected)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_step_of_training_reaches_every_weight(name):
+    model = mixlib.create(name, dropout_rate=0.0)
+    random = np.random.default_rng(0)
+    for weight in model.trainable_weights:
+        weight.assign(random.normal(0.1, 0.1, weight.shape))
+    before = [keras.ops.convert_to_numpy(weight) for weight in model.trainable_weights]
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.train_on_batch(images(4), np.arange(4))
+    for weight, old in zip(model.trainable_weights, before, strict=True):
+        assert not np.array_equal(keras.ops.convert_to_numpy(weight), old), weight.path
+
+
+@pytest.mark.parametrize("name", ["keras_mixer", "mixer_tiny"])
+def test_normalises_with_the_statistics_of_cifar100_unless_adapted(name):
+    layer = mixlib.create(name).get_layer("preprocessing").get_layer("normalization")
+    np.testing.assert_allclose(layer.mean.numpy().ravel(), mixlib.augment.CIFAR100_MEAN, rtol=1e-6)
+
+
+def test_the_published_preprocessing_is_inside():
+    model = mixlib.create("keras_gmlp")
+    assert model.get_layer("preprocessing").output.shape == (None, 64, 64, 3)
+    assert model.get_layer("patches").output.shape == (None, 64, 192)
+    assert model.get_layer("dropout").rate == 0.2
+
+
+def test_large_presets_take_normalised_images():
+    model = mixlib.create("gmlp_ti16", num_blocks=1, num_classes=3)
+    assert "preprocessing" not in [layer.name for layer in model.layers]
+    assert model.input_shape == (None, 224, 224, 3) and model.output_shape == (None, 3)
+
+
+def test_preprocessing_of_the_callers_choice():
+    model = mixlib.create("mixer_tiny", preprocessing=keras.layers.Rescaling(1 / 255), num_blocks=1)
+    assert "rescaling" in model.layers[1].name
+    bare = mixlib.create("keras_mixer", preprocessing=False)
+    assert bare.get_layer("patches").output.shape == (None, 16, 192)
+
+
+def test_overrides():
+    model = mixlib.create(
+        "gmlp_tiny", image_size=64, patch_size=8, num_blocks=2, hidden_dim=32, mlp_dim=64,
+        gelu="tanh", dropout_rate=0.3, num_classes=10,
+    )  # fmt: skip
+    blocks = [layer for layer in model.layers if isinstance(layer, mixlib.GMLPBlock)]
+    assert [block.mlp_dim for block in blocks] == [64, 64]
+    assert {block.gelu for block in blocks} == {"tanh"}
+    assert {block.dropout_rate for block in blocks} == {0.3} == {model.get_layer("dropout").rate}
+    assert model.output_shape == (None, 10) and model.input_shape == (None, 64, 64, 3)
+
+
+def test_gelu_is_that_of_the_source():
+    assert {PRESETS[name].block["gelu"] for name in PRESETS if "mixer_" in name[:6]} == {"tanh"}
+    assert {PRESETS[name].block["gelu"] for name in PRESETS if name.startswith("gmlp")} == {"exact"}
+
+
+def test_names_that_do_not_exist():
+    with pytest.raises(ValueError, match="Unknown preset 'mixer_xl'. Expected one of: keras_mixer"):
+        mixlib.create("mixer_xl")
+    with pytest.raises(ValueError, match="mixer_tiny has no mlp_dim. What can be overridden: chan"):
+        mixlib.create("mixer_tiny", mlp_dim=3)
+
+
+def test_table_of_presets():
+    table = mixlib.list_presets()
+    assert list(table.index) == list(PRESETS)
+    assert table.loc["mixer_b16", "hidden_dim"] == 768
+    assert table["source"].str.len().min() > 10

@@ -1,0 +1,118 @@
+"""Runs: written once and whole, read back, compared with care."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import mixlib
+from mixlib import data, runs
+
+
+@pytest.fixture(scope="module")
+def experiment():
+    keras.utils.set_random_seed(0)
+    model = mixlib.build_classifier([], patch_size=8, embedding_dim=8, name="bag")
+    return mixlib.run_experiment(
+        model, data.load("shapes", 200, 100), "baseline", epochs=2, verbose=0
+    )
+
+
+def test_reads_what_it_wrote(experiment, tmp_path):
+    written = mixlib.save_run(experiment, tmp_path / "one")
+    run = mixlib.load_run(tmp_path / "one")
+    assert run == written and run.name == "one"
+    assert run.metrics.items() >= experiment.metrics.items()
+    assert run.history["epoch"] == [1, 2]
+    for column, values in experiment.history.items():
+        assert run.history[column] == pytest.approx(values, rel=1e-5)
+    assert sorted(path.name for path in run.path.iterdir()) == ["history.csv", "metrics.json"]
+
+
+def test_says_where_and_with_what_it_was_trained(experiment, tmp_path, monkeypatch):
+    monkeypatch.setenv("MIXLIB_COMMIT", "abc123")
+    metrics = mixlib.save_run(experiment, tmp_path / "one").metrics
+    assert metrics["commit"] == "abc123"
+    assert metrics["backend"] == keras.backend.backend()
+    assert metrics["versions"]["keras"] == keras.__version__
+    assert "cores" in metrics["device"] or "GPU" in metrics["device"] or metrics["device"]
+    assert len(metrics["mixlib_sha256"]) == 64
+    assert str(tmp_path) not in json.dumps(metrics)
+
+
+def test_weights_are_stored_when_asked_for(experiment, tmp_path):
+    mixlib.save_run(experiment, tmp_path / "one", weights=True)
+    again = mixlib.build_classifier([], patch_size=8, embedding_dim=8)
+    again.load_weights(tmp_path / "one" / "model.weights.h5")
+    for mine, theirs in zip(again.weights, experiment.model.weights, strict=True):
+        np.testing.assert_array_equal(
+            keras.ops.convert_to_numpy(mine), keras.ops.convert_to_numpy(theirs)
+        )
+
+
+def test_a_run_is_never_written_over(experiment, tmp_path):
+    mixlib.save_run(experiment, tmp_path / "one")
+    with pytest.raises(FileExistsError, match="holds a run already"):
+        mixlib.save_run(experiment, tmp_path / "one")
+
+
+def test_half_a_run_is_no_run(experiment, tmp_path):
+    mixlib.save_run(experiment, tmp_path / "one")
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "history.csv").write_text("epoch,loss\n1,2.0\n")
+    assert [run.name for run in mixlib.list_runs(tmp_path)] == ["one"]
+
+
+def test_a_run_that_does_not_exist(experiment, tmp_path):
+    mixlib.save_run(experiment, tmp_path / "one")
+    with pytest.raises(FileNotFoundError, match="No run 'two' in .* Runs there: one"):
+        mixlib.load_run("two", tmp_path)
+    with pytest.raises(FileNotFoundError, match="Runs there: none"):
+        mixlib.load_run("two", tmp_path / "one")
+
+
+@pytest.mark.parametrize(
+    "file, content",
+    [("metrics.json", "{"), ("history.csv", ""), ("history.csv", "epoch,loss\n1,x\n")],
+)
+def test_a_damaged_run(experiment, tmp_path, file, content):
+    mixlib.save_run(experiment, tmp_path / "one")
+    (tmp_path / "one" / file).write_text(content)
+    with pytest.raises(ValueError, match="is damaged"):
+        mixlib.load_run("one", tmp_path)
+
+
+def test_table(experiment, tmp_path):
+    mixlib.save_run(experiment, tmp_path / "one")
+    table = runs.tabulate(mixlib.list_runs(tmp_path))
+    assert table.loc["one", "top-1 (%)"] == 100 * experiment.metrics["test_top_1"]
+    assert table.loc["one", "model"] == "bag"
+    assert table.loc["one", "code"] == "this"
+
+
+def test_runs_of_other_data_do_not_mix(experiment, tmp_path):
+    mixlib.save_run(experiment, tmp_path / "one")
+    path = mixlib.save_run(experiment, tmp_path / "two").path / "metrics.json"
+    path.write_text(path.read_text().replace(experiment.metrics["dataset_sha256"], "0" * 64))
+    with pytest.raises(ValueError, match="measured on different data"):
+        runs.tabulate(mixlib.list_runs(tmp_path))
+
+
+def test_runs_of_other_code_are_marked(experiment, tmp_path):
+    path = mixlib.save_run(experiment, tmp_path / "one").path / "metrics.json"
+    path.write_text(path.read_text().replace(runs.source_checksum(), "0" * 64))
+    table = runs.tabulate(mixlib.list_runs(tmp_path))
+    assert table.loc["one", "code"] == "earlier"
+
+
+def test_stored_runs_are_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert runs.stored_runs_folder().is_dir()
+    assert runs.list_runs() == [mixlib.load_run(run.name) for run in runs.list_runs()]
+
+
+def test_published_figures_have_a_source():
+    figures = runs.published()
+    assert figures["keras_example"]["source"]
+    assert figures["keras_example"]["keras_mixer"]["parameters"] == 242_788
