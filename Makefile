@@ -1,0 +1,41 @@
+# Every target makes .venv itself when it is missing. `make help` lists what there is.
+.DEFAULT_GOAL := help
+.PHONY: help book test lint full clean repository
+export MIXLIB_PROFILE ?= smoke
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+VERSION_OK = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(firstword $(shell for p in python3 python3.12 python3.13 python3.11; do \
+	$$p -c "$(VERSION_OK)" 2>/dev/null && echo $$p; done))
+BIN := .venv/bin
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+book: .venv/ready  ## build the site into _build/html
+	$(BIN)/jupyter-book build . --config _config.yml --toc book/_toc.yml --warningiserror --quiet
+	@echo "The book: $(CURDIR)/_build/html/index.html"
+
+test: .venv/ready  ## run the whole test suite, notebooks included
+	$(BIN)/python -m pytest --nbval-lax
+
+lint: .venv/ready  ## check style and spelling, of the notebooks too
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/codespell
+
+full: .venv/ready  ## run the trainings that are missing (MODELS=… EPOCHS=… PROFILE=… for a part)
+	$(BIN)/python notebooks/campaign.py $(if $(MODELS),--models $(MODELS)) \
+		$(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(PROFILE),--profile $(PROFILE))
+
+repository: .venv/ready  ## set the project's public address everywhere: make repository URL=https://…
+	$(BIN)/python book/set_repository.py "$(URL)"
+
+clean:  ## remove what was built and installed
+	rm -rf .venv _build .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/ready: pyproject.toml constraints.txt constraints-book.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed and was not found." \
+		"Install one, or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		-c constraints.txt -c constraints-book.txt --editable '.[test,lint,book]'
+	@touch $@
