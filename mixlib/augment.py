@@ -85,9 +85,7 @@ def preprocessing(
         layers.append(keras.layers.RandomFlip("horizontal", seed=seed, name="flip"))
     if zoom:
         layers.append(
-            keras.layers.RandomZoom(
-                height_factor=zoom, width_factor=zoom, seed=seed, name="zoom"
-            )
+            keras.layers.RandomZoom(height_factor=zoom, width_factor=zoom, seed=seed, name="zoom")
         )
     return Preprocessing(layers, name="preprocessing")
 
@@ -109,9 +107,7 @@ def adapt(model, images):
         How many layers were fitted.
     """
     found = [
-        layer
-        for layer in model._flatten_layers()
-        if isinstance(layer, keras.layers.Normalization)
+        layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Normalization)
     ]
     for layer in found:
         layer.adapt(images)

@@ -107,7 +107,7 @@ class Dataset:
         return self.x_train.shape[1:]
 
     def checksum(self):
-        """SHA-256 of all images and labels: the same pixels in the same order give the same text."""
+        """SHA-256 of all images and labels, in their order."""
         digest = hashlib.sha256()
         for array in (self.x_train, self.y_train, self.x_test, self.y_test):
             kind = np.uint8 if array.dtype == np.uint8 and array.ndim == 4 else "<i8"

@@ -29,7 +29,8 @@ class _ExampleLayer(keras.layers.Layer):
 
     def _check(self, shape, tokens=None, channels=None):
         check_tokens(self, shape)
-        for what, expected, came in (("tokens", tokens, shape[1]), ("channels", channels, shape[2])):
+        sizes = (("tokens", tokens, shape[1]), ("channels", channels, shape[2]))
+        for what, expected, came in sizes:
             if expected not in (None, came):
                 raise ValueError(
                     f"{type(self).__name__} was made for {expected} {what}, but got {came}. Feed "

@@ -129,5 +129,5 @@ def unpatchify(patches, patch_size, image_size):
 
 def _check_patch_size(patch_size):
     if not isinstance(patch_size, int) or patch_size < 1:
-        raise ValueError(f"patch_size must be a whole number of pixels, 1 or more; got {patch_size!r}.")
+        raise ValueError(f"patch_size must be whole pixels, 1 or more; got {patch_size!r}.")
     return patch_size

@@ -6,6 +6,8 @@ import keras
 import matplotlib.pyplot as plt
 import numpy as np
 from cycler import cycler
+from matplotlib import cbook
+from PIL import Image
 
 from mixlib.patches import Patches
 
@@ -29,7 +31,93 @@ STYLE = {
 
 def style():
     """Context in which a figure of one's own looks like the book's: ``with plots.style(): …``."""
+    # Matplotlib chooses its backend at the first figure. Chosen inside the context, its settings
+    # would be undone at the end, and a notebook would show the first figure only.
+    plt.draw_if_interactive()
     return plt.rc_context(STYLE)
+
+
+def portrait(size=224):
+    """Return a photo: the portrait of Grace Hopper that Matplotlib ships, in the public domain.
+
+    Parameters
+    ----------
+    size : int
+        Height and width of the square cut from it, in pixels.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8, shape (size, size, 3).
+    """
+    with cbook.get_sample_data("grace_hopper.jpg") as file:
+        photo = Image.open(file).crop((44, 20, 488, 464))
+        return np.asarray(photo.resize((size, size), Image.Resampling.LANCZOS))
+
+
+def overview(size=8):
+    """Show the book's subject: patches of a picture, and three ways to mix them.
+
+    The portrait is cut into patches. One column of them then goes through each way of mixing; every
+    line is a weight, as strong as its magnitude, blue or orange by its sign.
+
+    Parameters
+    ----------
+    size : int
+        Patches a side.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    picture = portrait(size * 24)
+    weights = np.random.RandomState(1).normal(size=(size, size))
+    waves = np.cos(2 * np.pi * np.outer(np.arange(size), np.arange(size)) / size)
+    gate = np.eye(size) + 0.12 * np.abs(np.random.RandomState(2).normal(size=(size, size)))
+    mixers = {
+        "MLP-Mixer\nweights, all learned": np.tanh(weights),
+        "FNet\nwaves, nothing learned": waves,
+        "gMLP\na gate, open at the start": np.clip(gate, 0, 1),
+    }
+    step = len(picture) // size
+    middle = size // 2
+    column = picture[:, middle * step : (middle + 1) * step]
+    with style():
+        figure, (whole, *panels) = plt.subplots(
+            1, 4, figsize=(11, 3.5), width_ratios=(1.25, 1, 1, 1)
+        )
+        gaps = 3  # pixels of white between the patches
+        cut = np.full((len(picture) + gaps * (size - 1),) * 2 + (3,), 255, np.uint8)
+        for y, x in np.ndindex(size, size):
+            patch = picture[y * step : (y + 1) * step, x * step : (x + 1) * step]
+            cut[y * (step + gaps) :, x * (step + gaps) :][:step, :step] = patch
+        whole.imshow(cut)
+        corner = middle * (step + gaps) - 2, -2
+        frame = {"fill": False, "linewidth": 2.5, "edgecolor": COLOURS[1], "clip_on": False}
+        whole.add_patch(plt.Rectangle(corner, step + 3, len(cut) + 3, **frame))
+        whole.set_title("A picture is a sequence of patches\n")
+        for axes, (title, matrix) in zip(panels, mixers.items(), strict=True):
+            for out, into in np.ndindex(size, size):
+                value = matrix[out, into]
+                axes.plot(
+                    (0.3, 3),
+                    (-into, -out),
+                    color=COLOURS[0 if value > 0 else 1],
+                    alpha=min(1, 0.04 + 0.8 * abs(value) ** 1.5),
+                    linewidth=0.4 + 2 * abs(value),
+                    zorder=1,
+                )
+            for token in range(size):
+                axes.imshow(
+                    column[token * step : (token + 1) * step],
+                    extent=(-0.5, 0.3, -token - 0.4, -token + 0.4),
+                    zorder=2,
+                )
+            axes.scatter([3.1] * size, -np.arange(size), s=70, c="white", ec="0.3", zorder=3)
+            axes.set(xlim=(-0.6, 3.4), ylim=(0.5 - size, 0.5), aspect="equal", title=title)
+        for axes in (whole, *panels):
+            axes.set_axis_off()
+    return figure
 
 
 def images(pictures, titles=None, columns=8, size=1.2):
@@ -227,6 +315,38 @@ def heat_map(matrix, title=None, symmetric=False, label=None, axes=None):
         if title:
             axes.set_title(title)
     return axes.figure
+
+
+def channel_histograms(pixels, mean, variance):
+    """Show how often each value occurs in each colour channel, before and after normalisation.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        uint8 images of shape (n, height, width, 3).
+    mean, variance : sequence of float
+        One value a channel, in pixel values.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    values = np.arange(256)
+    with style():
+        figure, (before, after) = plt.subplots(1, 2, figsize=(9, 3), sharey=False)
+        channels = zip(("red", "green", "blue"), (5, 2, 0), ("-", "--", "-."), strict=True)
+        for index, (name, colour, line) in enumerate(channels):
+            density = np.bincount(pixels[..., index].ravel(), minlength=256) / pixels[..., 0].size
+            deviation = np.sqrt(variance[index])
+            look = {"color": COLOURS[colour], "linestyle": line, "label": name}
+            before.plot(values, density, **look)
+            after.plot((values - mean[index]) / deviation, density * deviation, **look)
+        before.set(xlabel="pixel value", ylabel="share of the pixels a unit", title="as stored")
+        after.set(xlabel="standard deviations from the mean", title="normalised")
+        for axes in (before, after):
+            axes.set_ylim(bottom=0)
+        before.legend()
+    return figure
 
 
 def _to_displayable(pictures):

@@ -55,8 +55,8 @@ class PositionEmbedding(keras.layers.Layer):
         if start_index < 0 or start_index + length > self.sequence_length:
             raise ValueError(
                 f"Positions {start_index} to {start_index + length - 1} were asked for, but there "
-                f"are embeddings for 0 to {self.sequence_length - 1}. Shorten the sequence, or make "
-                "the layer with a larger sequence_length."
+                f"are embeddings for 0 to {self.sequence_length - 1}. Shorten the sequence, or "
+                "make the layer with a larger sequence_length."
             )
         # (sequence_length, channels) -> (tokens, channels) -> (batch, tokens, channels)
         embeddings = self.embeddings[start_index : start_index + length]

@@ -12,7 +12,7 @@ from mixlib.patches import num_patches
 
 MIXER_PAPER = "Tolstikhin et al. 2021, table 1; official code for GELU (tanh) and initialisers"
 GMLP_PAPER = "Liu et al. 2021, table 1; timm for GELU (exact) and epsilons"
-FNET_PAPER = "Lee-Thorp et al. 2021, section 4, as an image classifier; official code for GELU (tanh)"
+FNET_PAPER = "Lee-Thorp et al. 2021, section 4, as an image classifier; official GELU (tanh)"
 KERAS_EXAMPLE = "Salama, Image classification with modern MLP models, keras.io 2021"
 
 

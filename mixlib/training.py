@@ -55,9 +55,7 @@ class Recipe:
 
     def __post_init__(self):
         if self.validation not in ("stratified", "last"):
-            raise ValueError(
-                f'validation must be "stratified" or "last"; got {self.validation!r}.'
-            )
+            raise ValueError(f'validation must be "stratified" or "last"; got {self.validation!r}.')
         for field in ("epochs", "batch_size"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be 1 or more; got {getattr(self, field)}.")

@@ -68,7 +68,8 @@ def test_has_its_own_test_file(path):
 def test_plotting_stays_in_plots(path):
     if path.stem != "plots":
         assert not any(name.startswith("matplotlib") for name in imports_of(path))
-        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        nodes = ast.walk(ast.parse(path.read_text()))
+        calls = [node for node in nodes if isinstance(node, ast.Call)]
         assert not any(getattr(call.func, "id", None) == "print" for call in calls)
 
 

@@ -27,7 +27,9 @@ def randomised(layer, shape):
     random = np.random.default_rng(0)
     for weight in layer.weights:
         weight.assign(random.normal(0.2, 0.4, weight.shape))
-    weights = {"/".join(w.path.split("/")[1:]): to_numpy(w).astype("float64") for w in layer.weights}
+    names = ["/".join(weight.path.split("/")[1:]) for weight in layer.weights]
+    values = [to_numpy(weight).astype("float64") for weight in layer.weights]
+    weights = dict(zip(names, values, strict=True))
     return weights, random.normal(size=(2, *shape[1:]))
 
 

@@ -1,6 +1,8 @@
 """Figures: what is drawn is what was given."""
 
 import matplotlib
+import nbclient
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -26,6 +28,17 @@ def image():
 def drawn(figure):
     """Images of a figure, in the order of their axes."""
     return [axes.images[0].get_array() for axes in figure.axes if axes.images]
+
+
+def test_the_portrait_is_a_photo_of_the_size_asked_for():
+    photo = plots.portrait(96)
+    assert photo.shape == (96, 96, 3) and photo.dtype == np.uint8 and photo.std() > 30
+
+
+def test_overview_mixes_every_patch_with_every_other():
+    figure = plots.overview(size=4)
+    assert [len(axes.lines) for axes in figure.axes] == [0, 16, 16, 16]
+    assert [len(axes.images) for axes in figure.axes] == [1, 4, 4, 4]
 
 
 def test_images(image):
@@ -79,8 +92,25 @@ def test_heat_map_centres_a_symmetric_scale_on_zero():
     assert figure.axes[0].get_title() == "t" and figure.axes[1].get_ylabel() == "weight"
 
 
+def test_channel_histograms_are_densities(image):
+    before, after = plots.channel_histograms(image[None], [100, 110, 120], [400, 900, 1600]).axes
+    for axes in (before, after):
+        areas = [np.trapezoid(line.get_ydata(), line.get_xdata()) for line in axes.lines]
+        np.testing.assert_allclose(areas, 1, atol=0.02)
+    assert after.lines[0].get_xdata()[100] == 0
+
+
 def test_the_style_stays_inside():
     before = plt.rcParams["font.size"], plt.rcParams["axes.grid"]
     with plots.style():
         assert plt.rcParams["axes.grid"] is True
     assert (plt.rcParams["font.size"], plt.rcParams["axes.grid"]) == before
+
+
+def test_a_notebook_shows_every_figure():
+    code = "import numpy as np; from mixlib import plots"
+    draw = "plots.images(np.zeros((1, 4, 4, 3)));"
+    cells = [nbformat.v4.new_code_cell(source) for source in (code, draw, draw)]
+    notebook = nbclient.execute(nbformat.v4.new_notebook(cells=cells), kernel_name="python3")
+    outputs = [cell.outputs for cell in notebook.cells[1:]]
+    assert ["image/png" in output.data for shown in outputs for output in shown] == [True, True]

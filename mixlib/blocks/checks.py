@@ -34,6 +34,6 @@ def check_tokens(layer, shape):
     if tuple(shape[1:]) != built:
         raise ValueError(
             f"{kind} was built for {built[0]} tokens of {built[1]} channels, but got {shape[1]} "
-            f"tokens of {shape[2]} channels. Its weights fit one size only: feed images of the size "
-            "that the model was built for, or build a new model for this size."
+            f"tokens of {shape[2]} channels. Its weights fit one size only: feed images of the "
+            "size that the model was built for, or build a new model for this size."
         )

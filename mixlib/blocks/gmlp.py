@@ -10,8 +10,8 @@ from mixlib.blocks.checks import check_gelu, check_tokens, check_width
 class SpatialGatingUnit(keras.layers.Layer):
     """Multiply one half of the channels by a linear mix, over the tokens, of the other half.
 
-    ``(batch, tokens, channels) -> (batch, tokens, channels / 2)``. With the near-zero kernel and the
-    bias of one that it starts with, the gate is one and the unit passes its first half through.
+    ``(batch, tokens, channels) -> (batch, tokens, channels / 2)``. It starts with a near-zero
+    kernel and a bias of one: the gate is one and the unit passes its first half through.
 
     Raises
     ------
@@ -30,7 +30,7 @@ class SpatialGatingUnit(keras.layers.Layer):
         _, self.num_tokens, self.num_channels = input_shape
         if self.num_channels % 2:
             raise ValueError(
-                "SpatialGatingUnit splits the channels in two halves, so their number must be even; "
+                "SpatialGatingUnit splits the channels in halves, so their number must be even; "
                 f"got {self.num_channels}."
             )
         self.norm = keras.layers.LayerNormalization(

@@ -46,9 +46,7 @@ class MixerBlock(keras.layers.Layer):
         batch, self.num_tokens, self.num_channels = input_shape
 
         def norm(name):
-            return keras.layers.LayerNormalization(
-                epsilon=1e-6, dtype=self.dtype_policy, name=name
-            )
+            return keras.layers.LayerNormalization(epsilon=1e-6, dtype=self.dtype_policy, name=name)
 
         def mlp(width, name):
             return MLP(width, self.dropout_rate, self.gelu, dtype=self.dtype_policy, name=name)

@@ -8,7 +8,7 @@ from mixlib.blocks.checks import check_gelu, check_tokens, check_width
 
 @pytest.mark.parametrize("width", [0, -3, 1.5, "8", None])
 def test_width(width):
-    with pytest.raises(ValueError, match=f"mlp_dim must be a whole number, 1 or more; got {width!r}"):
+    with pytest.raises(ValueError, match=f"mlp_dim must be a whole number, .* got {width!r}"):
         check_width("mlp_dim", width)
     assert check_width("mlp_dim", 8) == 8
 
