@@ -2,7 +2,17 @@
 
 import importlib
 
-from mixlib import augment, blocks, convert, data, keras_example, profiles, runs, training
+from mixlib import (
+    augment,
+    blocks,
+    convert,
+    costs,
+    data,
+    keras_example,
+    profiles,
+    runs,
+    training,
+)
 from mixlib.blocks import (
     FNetBlock,
     FourierTransform,
@@ -30,6 +40,7 @@ __all__ = [
     "blocks",
     "build_classifier",
     "convert",
+    "costs",
     "create",
     "data",
     "keras_example",

@@ -349,6 +349,30 @@ def channel_histograms(pixels, mean, variance):
     return figure
 
 
+def singular_values(spectra):
+    """Show singular values in descending order, each spectrum relative to its largest value.
+
+    The axis ends at one millionth: what lies below is rounding.
+
+    Parameters
+    ----------
+    spectra : Mapping
+        From a label to singular values, an array of shape (n,) in descending order.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    with style():
+        figure, axes = plt.subplots(figsize=(7, 3.4))
+        for (label, values), line in zip(spectra.items(), ("-", "--", "-.", ":"), strict=False):
+            relative = np.asarray(values) / np.max(values)
+            axes.semilogy(np.arange(1, len(relative) + 1), relative, line, linewidth=2, label=label)
+        axes.set(xlabel="direction", ylabel="singular value / largest", ylim=(1e-6, 1.5))
+        axes.legend()
+    return figure
+
+
 def _to_displayable(pictures):
     """Images as uint8, or as floats scaled to [0, 1] by their common range."""
     pictures = np.asarray(pictures)

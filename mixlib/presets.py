@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import keras
 
-from mixlib import augment, blocks, keras_example
+from mixlib import augment, blocks, costs, keras_example
 from mixlib.classifier import build_classifier
 from mixlib.patches import num_patches
 
@@ -260,10 +260,21 @@ def list_presets():
     Returns
     -------
     pandas.DataFrame
-        A row a preset: family, sizes and source.
+        A row a preset: family, sizes, trainable parameters, floating-point operations of one image
+        in units of 1e9 (see `mixlib.costs.count_flops`), and source.
     """
     import pandas as pd  # here, since training needs no tables
 
-    columns = ("family", "image_size", "patch_size", "hidden_dim", "num_blocks", "source")
-    rows = [{column: getattr(row, column) for column in columns} for row in PRESETS.values()]
-    return pd.DataFrame(rows, index=pd.Index(PRESETS, name="preset"))
+    columns = ("family", "image_size", "patch_size", "hidden_dim", "num_blocks")
+    rows = {}
+    for name, preset in PRESETS.items():
+        # In this scope weights have shapes but no values, so that large models cost no memory.
+        with keras.StatelessScope(initialize_variables=False):
+            model = create(name)
+            rows[name] = {
+                **{column: getattr(preset, column) for column in columns},
+                "parameters": costs.count_parameters(model),
+                "GFLOPs": costs.count_flops(model) / 1e9,
+                "source": preset.source,
+            }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("preset")

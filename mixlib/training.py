@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from mixlib import augment, data
+from mixlib import augment, costs, data
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,7 +214,8 @@ def run_experiment(
         "best_epoch": 1 + int(np.argmin(history["val_loss"])),
         **{f"test_{key}": float(value) for key, value in tested.items()},
         **{f"validation_{key}": float(value) for key, value in validated.items()},
-        "parameters": sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
+        "parameters": costs.count_parameters(model),
+        "flops": costs.count_flops(model),
         "seconds_per_epoch": statistics.median(clock.seconds),
         "precision": keras.config.dtype_policy().name,
     }

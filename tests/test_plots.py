@@ -100,6 +100,12 @@ def test_channel_histograms_are_densities(image):
     assert after.lines[0].get_xdata()[100] == 0
 
 
+def test_singular_values_are_relative():
+    (axes,) = plots.singular_values({"one": [4.0, 2.0, 1.0], "two": [8.0]}).axes
+    assert axes.lines[0].get_ydata().tolist() == [1, 0.5, 0.25]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["one", "two"]
+
+
 def test_the_style_stays_inside():
     before = plt.rcParams["font.size"], plt.rcParams["axes.grid"]
     with plots.style():

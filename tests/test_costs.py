@@ -1,0 +1,63 @@
+"""Costs: by hand for a block, and against the figures that timm publishes."""
+
+import json
+import math
+import pathlib
+
+import keras
+import pytest
+
+import mixlib
+from mixlib import costs
+
+TIMM = json.loads((pathlib.Path(__file__).parent / "oracles" / "timm_published.json").read_text())
+GMACS = {
+    name.removesuffix("_224"): figures["gmacs"]
+    for name, figures in TIMM["models"].items()
+    if name.removesuffix("_224") in mixlib.presets.PRESETS
+}
+TOKENS, CHANNELS = 16, 24
+
+
+def built(layer):
+    layer.build((None, TOKENS, CHANNELS))
+    return layer
+
+
+def test_mixer_block_by_hand():
+    tokens_mlp = 2 * CHANNELS * TOKENS * 10
+    channels_mlp = 2 * TOKENS * CHANNELS * 30
+    block = built(mixlib.MixerBlock(10, 30))
+    assert costs.count_flops(block) == 2 * (tokens_mlp + channels_mlp)
+
+
+def test_gmlp_block_by_hand():
+    dense = TOKENS * CHANNELS * 40 + TOKENS * 20 * CHANNELS
+    gate = TOKENS * TOKENS * 20
+    assert costs.count_flops(built(mixlib.GMLPBlock(40))) == 2 * (dense + gate)
+
+
+def test_fourier_transform_by_hand():
+    size = TOKENS * CHANNELS
+    assert costs.count_flops(built(mixlib.FourierTransform())) == round(
+        2.5 * size * math.log2(size)
+    )
+
+
+def test_timm_agrees_on_nine_models():
+    assert len(GMACS) == 9
+
+
+@pytest.mark.parametrize("name", GMACS)
+def test_flops_are_those_of_timm(name):
+    with keras.StatelessScope(initialize_variables=False):
+        flops = costs.count_flops(mixlib.create(name))
+    # timm rounds to a hundredth, and counts some elementwise work besides.
+    assert flops / 2e9 == pytest.approx(GMACS[name], rel=0.01, abs=0.005)
+
+
+def test_parameters_are_those_that_training_changes():
+    model = mixlib.create("keras_mixer")
+    assert costs.count_parameters(model) == model.count_params() - 7  # the normalisation's
+    model.get_layer("stem").trainable = False
+    assert costs.count_parameters(model) == model.count_params() - 7 - (192 * 256 + 256)
