@@ -7,6 +7,21 @@ from mixlib.patches import Patches
 from mixlib.positions import PositionEmbedding
 
 
+@keras.saving.register_keras_serializable("mixlib")
+class Classifier(keras.Model):
+    """A functional model for images of one size, which says so to others."""
+
+    def __call__(self, images, *args, **kwargs):
+        expected, came = tuple(self.input_shape[1:]), tuple(getattr(images, "shape", ())[1:])
+        if came and came != expected:
+            raise ValueError(
+                f"{self.name} takes images of shape (batch, {', '.join(map(str, expected))}), but "
+                f"got {tuple(images.shape)}. Resize the images, or make a model for their size: "
+                "mixlib.convert.resize_tokens(model, image_size) keeps what this one has learned."
+            )
+        return super().__call__(images, *args, **kwargs)
+
+
 def build_classifier(
     blocks,
     image_size=32,
@@ -85,4 +100,4 @@ def build_classifier(
     logits = keras.layers.Dense(
         num_classes, kernel_initializer=head_initializer, dtype="float32", name="head"
     )(x)
-    return keras.Model(inputs, logits, name=name)
+    return Classifier(inputs, logits, name=name)

@@ -1,7 +1,7 @@
-"""Weights from elsewhere: timm's and Google's checkpoints, and FNet encoders of transformers.
+"""Weights from elsewhere: of timm, of Google, of transformers, and of another image size.
 
-Each function takes a model of `mixlib.create` and a mapping from the source's names to arrays, and
-assigns all of the weights or, with an error that lists every name that does not fit, none.
+Each ``from_…`` takes a model of `mixlib.create` and a mapping from the source's names to arrays,
+and assigns all of the weights or, with an error that lists every name that does not fit, none.
 """
 
 import dataclasses
@@ -12,6 +12,8 @@ import keras
 import numpy as np
 
 from mixlib.blocks import FNetBlock, GMLPBlock, MixerBlock
+from mixlib.keras_example import MLPMixerLayer, gMLPLayer
+from mixlib.positions import PositionEmbedding
 
 
 def from_timm(model, weights, head="load"):
@@ -160,6 +162,116 @@ def from_transformers(model, weights):
             weights = {name.removeprefix(prefix): weights[name] for name in inside}
             break
     return _assign(model, weights, targets)
+
+
+def resize_tokens(model, image_size):
+    """Return a copy of a model for images of another size, with what it has learned.
+
+    The number of tokens changes with the image; the patch size does not. Position embeddings are
+    resampled from the old grid of patches to the new one. Weights that mix tokens are changed so
+    that the mixing resamples the tokens to the old grid, mixes as before, and resamples to the new
+    grid. A grid grows by bilinear interpolation, and shrinks by its pseudo-inverse, to the grid
+    that would grow to the nearest result. All other weights are copied.
+
+    Exact: for the same size; from a size to a larger one and back; for tokens that are all alike,
+    where weights mix them. Lost: detail finer than the smaller grid, in the mixing; the patches
+    show other details than those the stem has learned; and FNet has no weights to resample: its
+    waves span the new grid, and its outputs grow with it. Train on at the new size.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Of `mixlib.create` or `mixlib.build_classifier`.
+    image_size : int or tuple of int
+        Height and width of the new images, in pixels; one number for square images.
+
+    Returns
+    -------
+    keras.Model
+
+    Raises
+    ------
+    ValueError
+        When the patch size does not divide the new size; or for the published example's Mixer
+        layers, whose widths are the number of tokens.
+
+    References
+    ----------
+    Beyer et al., FlexiViT: One Model for All Patch Sizes, 2023, for the pseudo-inverse.
+    """
+    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    patches = model.get_layer("patches")
+
+    def renew(layer, tokens=None):
+        if isinstance(layer, keras.Sequential):  # its own configuration holds the old size
+            return type(layer)([renew(part) for part in layer.layers], name=layer.name)
+        config = layer.get_config()
+        if isinstance(layer, PositionEmbedding):
+            config["sequence_length"] = tokens
+        elif isinstance(layer, gMLPLayer):
+            config["num_patches"] = tokens
+        return type(layer).from_config(config)
+
+    def grid(shape):
+        """Rows and columns of patches, from the shape of the images."""
+        if "preprocessing" in [layer.name for layer in model.layers]:
+            shape = renew(model.get_layer("preprocessing")).compute_output_shape(shape)
+        columns = shape[2] // patches.patch_size
+        return patches.compute_output_shape(shape)[1] // columns, columns
+
+    old, new = grid(model.input_shape), grid((None, *size, model.input_shape[-1]))
+    mixers = [layer.name for layer in model.layers if isinstance(layer, MLPMixerLayer)]
+    if mixers and old != new:
+        raise ValueError(
+            f"{model.name} cannot be resized: in {', '.join(mixers)} the widths of the perceptrons "
+            "are the number of tokens. Create the model for the new size and train it."
+        )
+    images = keras.Input((*size, model.input_shape[-1]), name="images")
+    resized = keras.models.clone_model(model, images, lambda layer: renew(layer, new[0] * new[1]))
+    to_old, to_new = _resampling(new, old), _resampling(old, new)
+    changes = dict(_over_tokens(model))
+    for variable, target in zip(model.variables, resized.variables, strict=True):
+        array = keras.ops.convert_to_numpy(variable)
+        if old != new:
+            for axis in changes.get(variable.path, ()):
+                # Tokens come in along the first axis of a kernel, and go out along the second.
+                array = to_old.T @ array if axis == "in" else array
+                array = array @ to_new.T if axis == "out" else array
+                array = to_new @ array if axis == "rows" else array
+        target.assign(array)
+    for layer in resized._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # takes what was assigned as its mean and variance
+    return resized
+
+
+def _over_tokens(model):
+    """Paths of the variables with an axis of tokens, each with what these axes are."""
+    for layer in model.layers:
+        if isinstance(layer, PositionEmbedding):
+            yield layer.embeddings.path, ("rows",)
+        elif isinstance(layer, MixerBlock):
+            mixing = layer.token_mixing
+            yield mixing.widen.kernel.path, ("in",)
+            yield mixing.narrow.kernel.path, ("out",)
+            yield mixing.narrow.bias.path, ("out",)
+        elif isinstance(layer, (GMLPBlock, gMLPLayer)):
+            mixing = layer.gating if isinstance(layer, GMLPBlock) else layer.spatial_projection
+            yield mixing.kernel.path, ("in", "out")
+            yield mixing.bias.path, ("out",)
+
+
+def _resampling(old, new):
+    """Matrix (new tokens, old tokens) that resamples a grid of (rows, columns) to another."""
+
+    def along(old, new):
+        if new < old:
+            return np.linalg.pinv(along(new, old))  # so that growing and shrinking back is exact
+        centres = (np.arange(new) + 0.5) * old / new - 0.5
+        weights = np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(old)))
+        return weights / weights.sum(axis=1, keepdims=True)
+
+    return np.kron(along(old[0], new[0]), along(old[1], new[1]))
 
 
 @dataclasses.dataclass(frozen=True)

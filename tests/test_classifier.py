@@ -82,3 +82,11 @@ def test_another_image_size_is_refused():
     model = mixlib.build_classifier([], embedding_dim=12)
     with pytest.raises(ValueError, match="shape"):
         model(images(40))
+
+
+@pytest.mark.parametrize("predict", ["call", "predict"])
+def test_images_of_another_size_are_told_how_to_go_on(predict):
+    model = mixlib.create("mixer_tiny", num_blocks=1)
+    images = np.zeros((2, 48, 32, 3), "float32")
+    with pytest.raises(ValueError, match=r"\(batch, 32, 32, 3\), but got .*convert.resize_tokens"):
+        model(images) if predict == "call" else model.predict(images, verbose=0)
