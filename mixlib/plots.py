@@ -258,7 +258,8 @@ def learning_curves(histories, published=None):
         losses.set(xlabel="epoch", ylabel="cross-entropy (nats)")
         accuracies.set(xlabel="epoch", ylabel="top-1 accuracy (%)")
         for axes in (losses, accuracies):
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+            axes.set_xlim(0.5, axes.dataLim.x1 + 0.5)
         accuracies.legend(title="validation (solid), training (dashed)", title_fontsize="small")
     return figure
 
@@ -371,6 +372,107 @@ def singular_values(spectra):
         axes.set(xlabel="direction", ylabel="singular value / largest", ylim=(1e-6, 1.5))
         axes.legend()
     return figure
+
+
+def position_similarity(embeddings, rows):
+    """Show how similar the embedding of each place is to those of all places, a map a place.
+
+    The similarity is the cosine after the mean over all places is taken off.
+
+    Parameters
+    ----------
+    embeddings : array
+        Shape (tokens, channels), the tokens row by row from the top left.
+    rows : int
+        Number of rows of the grid of patches.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    centred = np.asarray(embeddings) - np.mean(embeddings, axis=0)
+    unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    columns = len(unit) // rows
+    maps = (unit @ unit.T).reshape(-1, rows, columns)
+    with style():
+        figure, grid = plt.subplots(
+            rows, columns, figsize=(0.5 + 4 * columns / rows, 4), squeeze=False
+        )
+        for axes, similarity in zip(grid.flat, maps, strict=True):
+            drawn = axes.imshow(similarity, cmap="RdBu_r", vmin=-1, vmax=1)
+            axes.set(xticks=[], yticks=[])
+        grid[-1, columns // 2].set_xlabel("column of the patch")
+        grid[rows // 2, 0].set_ylabel("row of the patch")
+        figure.colorbar(drawn, ax=grid, label="cosine similarity", shrink=0.8)
+    return figure
+
+
+def classifier_diagram(model, image):
+    """Show what an image becomes on its way through a classifier, step by step.
+
+    Tokens and features are shown as matrices, red above zero and blue below, each step on its own
+    scale.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From `mixlib.create` or `mixlib.build_classifier`. Layers of the same kind that follow each
+        other share a panel, which shows what the last of them returns.
+    image : array
+        Shape (height, width, channels), 0 to 255.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    steps = []  # (layer, number of layers like it)
+    for layer in model.layers:
+        if type(layer).__name__ in ("Add", "Dropout"):
+            continue
+        alike = steps and type(steps[-1][0]) is type(layer)
+        steps[-1:] = [(layer, steps[-1][1] + 1)] if alike else [*steps[-1:], (layer, 1)]
+    values = keras.Model(model.input, [layer.output for layer, _ in steps])(
+        np.asarray(image, "float32")[None]
+    )
+    with style():
+        widths = [0.35 if len(value.shape) == 2 else 1 for value in values]
+        figure, panels = plt.subplots(
+            1, len(steps), figsize=(1.75 * sum(widths) + 1, 2.1), width_ratios=widths
+        )
+        for index, (axes, (layer, count), value) in enumerate(
+            zip(panels, steps, values, strict=True)
+        ):
+            value = keras.ops.convert_to_numpy(value)[0]
+            shape = " x ".join(map(str, value.shape))
+            if isinstance(layer, Patches):
+                value = _apart(value, layer.patch_size)
+            if value.ndim == 3:
+                axes.imshow(_to_displayable(value))
+            else:
+                value = value.reshape(len(value), -1)
+                limit = np.quantile(np.abs(value), 0.99)
+                axes.imshow(value, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+                axes.set_box_aspect(1 if value.shape[1] > 1 else 6)
+            title = f"{count} x {type(layer).__name__}" if count > 1 else layer.name
+            axes.set_title(title, fontsize="small")
+            axes.set_xlabel(shape, fontsize="small")
+            axes.set(xticks=[], yticks=[])
+            axes.grid(False)
+            if index:
+                arrow = {"arrowstyle": "->", "color": "0.3"}
+                ends = {"xycoords": axes.transAxes, "textcoords": "offset points"}
+                axes.annotate("", (-0.02, 0.5), (-14, 0), arrowprops=arrow, **ends)
+    return figure
+
+
+def _apart(patches, size):
+    """Patches of a square image, put together again with white between them."""
+    side = math.isqrt(len(patches))
+    patches = _to_displayable(patches).reshape(side, side, size, size, -1)
+    gap = max(1, size // 4)
+    white = np.pad(patches, [(0, 0)] * 2 + [(0, gap)] * 2 + [(0, 0)], constant_values=1)
+    white = white.transpose(0, 2, 1, 3, 4).reshape(side * (size + gap), side * (size + gap), -1)
+    return white[:-gap, :-gap]
 
 
 def _to_displayable(pictures):

@@ -106,6 +106,23 @@ def test_singular_values_are_relative():
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["one", "two"]
 
 
+def test_position_similarity_has_a_map_for_each_place():
+    embeddings = np.random.default_rng(0).normal(size=(6, 8))
+    maps = drawn(plots.position_similarity(embeddings, rows=2))[:6]
+    assert {similarity.shape for similarity in maps} == {(2, 3)}
+    np.testing.assert_allclose([maps[t].flat[t] for t in range(6)], 1)  # like itself
+
+
+def test_classifier_diagram_has_a_panel_a_step(image):
+    model = mixlib.create("keras_fnet", num_blocks=3)
+    panels = plots.classifier_diagram(model, image).axes
+    titles = "images preprocessing patches stem positions 3 x FNetLayer pool head".split(" ")
+    titles[5:8] = [" ".join(titles[5:8])]
+    assert [axes.get_title() for axes in panels] == titles
+    assert [axes.get_xlabel() for axes in panels][-3:] == ["64 x 256", "256", "100"]
+    assert panels[2].images[0].get_array().shape == (78, 78, 3)  # 8 patches of 8, 7 gaps of 2
+
+
 def test_the_style_stays_inside():
     before = plt.rcParams["font.size"], plt.rcParams["axes.grid"]
     with plots.style():
