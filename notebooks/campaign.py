@@ -1,0 +1,298 @@
+"""Run the trainings of `book/runs.toml` that are missing.
+
+Each is one papermill run of `train.ipynb`, and ends as a folder in `book/runs`: figures, history,
+log. An interrupted campaign goes on where it was. With --models, --epochs, --profile or --seeds the
+trainings are others than the book's: they go to `_build/runs`, under names that say what they are.
+"""
+
+import argparse
+import contextlib
+import fnmatch
+import os
+import pathlib
+import platform
+import re
+import shutil
+import sys
+import tomllib
+
+import nbformat
+import papermill
+import traitlets
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpecManager
+from tqdm import tqdm
+from tqdm.contrib import DummyTqdmFile
+
+import mixlib
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+NOTEBOOK = ROOT / "notebooks" / "train.ipynb"
+CAMPAIGN = ROOT / "book" / "runs.toml"
+BOOK_RUNS = ROOT / "book" / "runs"
+OTHER_RUNS = ROOT / "_build" / "runs"
+
+NAMES = {
+    "model": mixlib.presets.PRESETS,
+    "recipe": mixlib.training.RECIPES,
+    "dataset": mixlib.data.DATASETS,
+    "profile": mixlib.profiles.PROFILES,
+}
+# An absolute path up to its last part, which stays. URLs and fractions are not matched.
+FOLDERS = re.compile(r"(?<![\w./])/(?:[\w.+@~-]+/)+")
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class ThisPython(AsyncKernelManager):
+    """Starts kernels of the running Python, whatever kernels are installed on the machine."""
+
+    @traitlets.default("kernel_spec_manager")
+    def _no_installed_kernels(self):
+        return KernelSpecManager(parent=self, kernel_dirs=[])
+
+
+def main(arguments=None):
+    """Run the campaign, and return the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="runs by name, or a pattern")
+    parser.add_argument("--models", nargs="+", metavar="MODEL", help="these presets")
+    parser.add_argument("--epochs", type=int, help="that many epochs each")
+    parser.add_argument("--profile", choices=NAMES["profile"], help="data and epochs of a profile")
+    parser.add_argument("--seeds", nargs="+", type=int, metavar="SEED", help="once a seed")
+    parser.add_argument("--out", type=pathlib.Path, help="folder to store the runs in")
+    parser.add_argument("--list", action="store_true", help="show the runs and their state only")
+    options = parser.parse_args(arguments)
+    others = any((options.models, options.epochs is not None, options.profile, options.seeds))
+    out = (options.out or (OTHER_RUNS if others else BOOK_RUNS)).resolve()
+    try:
+        if others and out == BOOK_RUNS:
+            raise ValueError("Only the runs of runs.toml are stored in book/runs. Leave out --out.")
+        runs = select(read_campaign(), options.only)
+        if others:
+            runs = override(runs, options.models, options.epochs, options.profile, options.seeds)
+        check(runs, out)
+    except ValueError as error:
+        parser.error(str(error))
+    if options.list:
+        print(table(runs, out))
+        return 0
+
+    prepare_environment()
+    failed = []
+    missing = [name for name in runs if not is_done(out / name)]
+    try:
+        with tqdm(missing, unit="run") as progress:
+            for name in progress:
+                progress.set_description(name)
+                try:
+                    train(name, runs[name], out)
+                except Exception as error:  # whatever stops one run, the others go on
+                    failed.append(name)
+                    reason = COLOURS.sub("", str(error)).strip().splitlines() or [repr(error)]
+                    log = unfinished(out, name) / "log.ipynb"
+                    tqdm.write(f"{name} failed: {reason[-1]}\nIts log: {log}")
+    except KeyboardInterrupt:
+        print("\nInterrupted. What is done is kept; the same command goes on.", file=sys.stderr)
+        return 130
+    print(table(runs, out, failed))
+    return 1 if failed else 0
+
+
+def read_campaign():
+    """Read `runs.toml`: the parameters of each run, by its name."""
+    rows = tomllib.loads(CAMPAIGN.read_text()).get("run", [])
+    runs = {}
+    for row in rows:
+        name = row.pop("name", "")
+        if not re.fullmatch(r"\w[\w.-]*", name) or "model" not in row:
+            raise ValueError(
+                f"{CAMPAIGN.name}: every run needs a model, and a name of letters, digits, '-', "
+                f"'_' and '.'; got name {name!r} with {row}."
+            )
+        if name in runs:
+            raise ValueError(f"{CAMPAIGN.name}: two runs are called {name!r}.")
+        runs[name] = row
+    return runs
+
+
+def select(runs, patterns):
+    """Choose runs by name or pattern, in the order of the campaign; None for all."""
+    if patterns is None:
+        return runs
+    for pattern in patterns:
+        if not fnmatch.filter(runs, pattern):
+            raise ValueError(f"No run {pattern!r}. Expected one of: {', '.join(runs)}.")
+    return {
+        name: row
+        for name, row in runs.items()
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+    }
+
+
+def override(runs, models=None, epochs=None, profile=None, seeds=None):
+    """Change the campaign's runs, and give them names that say all of their parameters.
+
+    A model that the campaign lacks is trained by the recipe ``baseline``. A profile brings its own
+    data and number of epochs. Runs that have become equal are one.
+    """
+    rows = list(runs.values())
+    if models:
+        rows = [
+            row
+            for model in models
+            for row in [row for row in rows if row["model"] == model]
+            or [{"model": model, "recipe": "baseline", "profile": "full"}]
+        ]
+    changed = {}
+    for row in rows:
+        for seed in seeds or [row.get("seed", 0)]:
+            new = {**row, "seed": seed}
+            if profile:
+                new = {key: new[key] for key in new if key not in ("dataset", "epochs")}
+                new["profile"] = profile
+            if epochs is not None:
+                new["epochs"] = epochs
+            changed[describe(new)] = new
+    return changed
+
+
+def describe(parameters):
+    """Make a name from all parameters: keras_fnet-keras_example-cifar100-2epochs-seed0-full."""
+    order = ["model", "recipe", "dataset", "epochs", "seed", "profile"]
+    words = []
+    for key in sorted(parameters, key=lambda key: order.index(key) if key in order else len(order)):
+        value = parameters[key]
+        if key == "epochs":
+            words.append("1epoch" if value == 1 else f"{value}epochs")
+        else:
+            words.append(str(value) if key in NAMES else f"{key}{value}")
+    return "-".join(words)
+
+
+def check(runs, out):
+    """Find what is wrong with the runs before any of them starts.
+
+    Raises
+    ------
+    ValueError
+        When a run has a parameter that the notebook does not know, names something that does not
+        exist, or can't be stored.
+    """
+    known = set(papermill.inspect_notebook(NOTEBOOK)) - {"out"}
+    for name, parameters in runs.items():
+        unknown = parameters.keys() - known
+        if unknown:
+            raise ValueError(
+                f"Run {name!r}: {NOTEBOOK.name} has no parameter {', '.join(sorted(unknown))}. "
+                f"It has: {', '.join(sorted(known))}."
+            )
+        for key in NAMES.keys() & parameters.keys():
+            if parameters[key] not in NAMES[key]:
+                raise ValueError(
+                    f"Run {name!r}: unknown {key} {parameters[key]!r}. Expected one of: "
+                    f"{', '.join(NAMES[key])}."
+                )
+        for key, least in (("epochs", 1), ("seed", 0)):
+            value = parameters.get(key, least)
+            if type(value) is not int or value < least:
+                raise ValueError(
+                    f"Run {name!r}: {key} must be a whole number from {least} up; got {value!r}."
+                )
+        folder = out / name
+        if folder.exists() and not is_done(folder):
+            raise ValueError(f"{folder} is there but holds no run. Move it away or remove it.")
+
+
+def prepare_environment():
+    """Let kernels, which run in a run's folder, find the same mixlib and data as this process."""
+    folders = [pathlib.Path(mixlib.__file__).parents[1]]
+    folders += filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    os.environ["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, folders))
+    if os.environ.get("MIXLIB_DATA_DIR"):
+        os.environ["MIXLIB_DATA_DIR"] = os.path.abspath(os.environ["MIXLIB_DATA_DIR"])
+
+
+def train(name, parameters, out):
+    """Train one run. Its folder appears when it is whole, log included."""
+    folder = unfinished(out, name)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    log = folder / "log.ipynb"
+    papermill.execute_notebook(
+        NOTEBOOK,
+        log,
+        {**parameters, "out": "."},  # the kernel's own folder: no path gets into the log
+        cwd=folder,
+        progress_bar=False,
+        stdout_file=DummyTqdmFile(sys.stdout),  # the epochs, above the bar of the runs
+        kernel_name="python3",
+        kernel_manager_class=ThisPython,
+    )
+    if not is_done(folder):
+        raise RuntimeError(f"{NOTEBOOK.name} ended well, but stored no metrics.json.")
+    nbformat.write(clean(nbformat.read(log, as_version=4)), log)
+    folder.rename(out / name)
+    with contextlib.suppress(OSError):  # another run failed, and is still there
+        folder.parent.rmdir()
+
+
+def unfinished(out, name):
+    """Folder in which a run is trained."""
+    return out / ".unfinished" / name
+
+
+def is_done(folder):
+    """Whether a folder holds a run."""
+    return (folder / "metrics.json").is_file()
+
+
+def clean(log):
+    """Take out of a log what belongs to the machine and the hour: paths, times, warnings."""
+    log.metadata["papermill"] = {"parameters": log.metadata["papermill"]["parameters"]}
+    for cell in log.cells:
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+        if cell.cell_type != "code":
+            continue
+        cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+        for output in cell.outputs:
+            texts = output if output.output_type == "stream" else output.get("data", {})
+            for key in {"text", "text/plain", "text/html"} & texts.keys():
+                text = FOLDERS.sub("", COLOURS.sub("", texts[key]))
+                texts[key] = re.sub(rf"\b{re.escape(platform.node())}\b", "host", text)
+    return log
+
+
+def table(runs, out, failed=()):
+    """Tabulate the runs as text: state and figures."""
+    rows = [("run", "state", "top-1 (%)", "top-5 (%)", "epochs", "s/epoch", "device", "date")]
+    for name in runs:
+        if not is_done(out / name):
+            rows.append((name, "failed" if name in failed else "missing", *[""] * 6))
+            continue
+        run = mixlib.load_run(out / name)
+        metrics = run.metrics
+        rows.append(
+            (
+                name,
+                "done" if run.same_code else "done, by earlier code",
+                f"{100 * metrics['test_top_1']:.2f}",
+                f"{100 * metrics['test_top_5']:.2f}",
+                str(metrics["epochs"]),
+                f"{metrics['seconds_per_epoch']:.1f}",
+                metrics["device"],
+                metrics["date"],
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+    return "\n".join([*lines, f"in {os.path.relpath(out)}"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
