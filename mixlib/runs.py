@@ -4,6 +4,7 @@ A run is a folder with ``metrics.json`` (what was trained, how, on which machine
 it), ``history.csv`` (a row an epoch) and, when papermill ran it, ``log.ipynb``.
 """
 
+import ast
 import csv
 import dataclasses
 import datetime
@@ -215,13 +216,30 @@ def tabulate(runs):
 
 
 def source_checksum():
-    """SHA-256 of the sources that take part in a training, to tell results of other code."""
+    """SHA-256 of the code that takes part in a training, to tell results of other code.
+
+    Comments, docstrings and layout do not count.
+    """
     digest = hashlib.sha256()
     for path in sorted(_PACKAGE.rglob("*.py"), key=lambda path: path.as_posix()):
         if path.name not in _NOT_TRAINED_WITH:
-            digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0")
-            digest.update(path.read_bytes().replace(b"\r\n", b"\n") + b"\0")
+            tree = _syntax(ast.parse(path.read_text(encoding="utf-8")))
+            digest.update(f"{path.relative_to(_PACKAGE).as_posix()} {tree}\n".encode())
     return digest.hexdigest()
+
+
+def _syntax(node):
+    """Syntax tree as nested tuples, the same on every version of Python, without docstrings."""
+    if isinstance(node, list):
+        return tuple(_syntax(part) for part in node if not _is_docstring(part))
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = ((name, value) for name, value in ast.iter_fields(node) if value not in (None, []))
+    return type(node).__name__, *((name, _syntax(value)) for name, value in fields)
+
+
+def _is_docstring(node):
+    return isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str)
 
 
 def _circumstances():

@@ -87,8 +87,8 @@ class Experiment:
     metrics : dict
         Model, recipe, data, sizes, accuracies (0 to 1) and times.
     history : dict
-        One list a column, one value an epoch: loss, top_1, top_5, the same of the validation
-        images (val_…), learning_rate, seconds.
+        One list a column, one value an epoch: ``loss``, ``top_1``, ``top_5``, the same of the
+        validation images (``val_loss``, …), ``learning_rate``, ``seconds``.
     model : keras.Model
         Trained, with the weights that the metrics were measured with.
     """

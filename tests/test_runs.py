@@ -112,7 +112,23 @@ def test_stored_runs_are_found_from_any_folder(tmp_path, monkeypatch):
     assert runs.list_runs() == [mixlib.load_run(run.name) for run in runs.list_runs()]
 
 
-def test_published_figures_have_a_source():
-    figures = runs.published()
-    assert figures["keras_example"]["source"]
-    assert figures["keras_example"]["keras_mixer"]["parameters"] == 242_788
+def test_published_figures_are_of_the_same_models_and_have_a_source():
+    figures = runs.published()["keras_example"]
+    assert figures["source"] and figures["url"]
+    for name in ("keras_mixer", "keras_fnet", "keras_gmlp"):
+        assert mixlib.costs.count_parameters(mixlib.create(name)) == figures[name]["parameters"]
+        assert figures[name]["epochs_50"]["top_5"] > figures[name]["epochs_50"]["top_1"] > 0.4
+
+
+def test_the_checksum_is_of_the_code_and_not_of_its_text(tmp_path, monkeypatch):
+    def checksum(source):
+        (tmp_path / "module.py").write_text(source)
+        return runs.source_checksum()
+
+    monkeypatch.setattr(runs, "_PACKAGE", tmp_path)
+    before = checksum('def double(x):\n    """Twice."""\n    return 2 * x\n')
+    assert (
+        checksum("def double(x):  # fast\n    'Two times.'\n    return (2\n        * x)\n")
+        == before
+    )
+    assert checksum('def double(x):\n    """Twice."""\n    return 3 * x\n') != before
