@@ -12,14 +12,21 @@ class Classifier(keras.Model):
     """A functional model for images of one size, which says so to others."""
 
     def __call__(self, images, *args, **kwargs):
-        expected, came = tuple(self.input_shape[1:]), tuple(getattr(images, "shape", ())[1:])
-        if came and came != expected:
+        self._check_size(images)
+        return super().__call__(images, *args, **kwargs)
+
+    def call(self, images, *args, **kwargs):  # where JAX's fit and predict come in
+        self._check_size(images)
+        return super().call(images, *args, **kwargs)
+
+    def _check_size(self, images):
+        expected, came = tuple(self.input_shape[1:]), tuple(images.shape[1:])
+        if came != expected:
             raise ValueError(
                 f"{self.name} takes images of shape (batch, {', '.join(map(str, expected))}), but "
                 f"got {tuple(images.shape)}. Resize the images, or make a model for their size: "
                 "mixlib.convert.resize_tokens(model, image_size) keeps what this one has learned."
             )
-        return super().__call__(images, *args, **kwargs)
 
 
 def build_classifier(

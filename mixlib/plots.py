@@ -279,10 +279,14 @@ def run_table(table):
     accuracies = [column for column in table.columns if column.endswith("(%)")]
     formats = {column: "{:.2f}" for column in accuracies}
     formats |= {"parameters": "{:,}", "seconds/epoch": "{:.1f}"}
-    return table.style.format(
-        {column: text for column, text in formats.items() if column in table.columns},
-        na_rep="–",
-    ).highlight_max(subset=accuracies, props="font-weight: bold")
+    return (
+        table.rename_axis(None)
+        .style.format(
+            {column: text for column, text in formats.items() if column in table.columns},
+            na_rep="–",
+        )
+        .highlight_max(subset=accuracies, props="font-weight: bold")
+    )
 
 
 def heat_map(matrix, title=None, symmetric=False, label=None, axes=None):

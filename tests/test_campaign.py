@@ -1,0 +1,320 @@
+"""The campaign: what is missing is trained, whole or not at all, and nothing else is touched."""
+
+import json
+import os
+import re
+import sys
+
+import campaign
+import nbformat
+import papermill
+import pytest
+
+import mixlib
+
+METRICS = {
+    "test_top_1": 0.2, "test_top_5": 0.5, "epochs": 1, "seconds_per_epoch": 1.0,
+    "device": "abacus", "date": "today",
+}  # fmt: skip
+TOML = """
+[[run]]
+name = "first"
+model = "keras_mixer"
+recipe = "keras_example"
+dataset = "cifar100"
+epochs = 1
+profile = "full"
+[[run]]
+name = "second"
+model = "keras_mixer"
+recipe = "keras_example"
+dataset = "cifar100"
+epochs = 50
+profile = "full"
+"""
+
+
+def store(folder):
+    (folder / "metrics.json").write_text(json.dumps(METRICS))
+    (folder / "history.csv").write_text("epoch,loss\n1,2.0\n")
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A campaign of two runs, with folders of its own."""
+    monkeypatch.setattr(campaign, "CAMPAIGN", tmp_path / "runs.toml")
+    monkeypatch.setattr(campaign, "BOOK_RUNS", tmp_path / "runs")
+    monkeypatch.setattr(campaign, "OTHER_RUNS", tmp_path / "others")
+    # The campaign changes this one; set here, it is restored after the test.
+    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
+    (tmp_path / "runs.toml").write_text(TOML)
+    return tmp_path
+
+
+@pytest.fixture
+def calls(place, monkeypatch):
+    """Papermill without a kernel: parameters of each call; `calls.stop` ends a run half-way."""
+
+    class Calls(list):
+        stop = {}
+
+    calls = Calls()
+
+    def execute_notebook(notebook, log, parameters, cwd, **options):
+        assert list(cwd.iterdir()) == [], "a run starts in an empty folder"
+        calls.append(parameters)
+        executed = nbformat.v4.new_notebook(metadata={"papermill": {"parameters": parameters}})
+        nbformat.write(executed, log)
+        if parameters["epochs"] in calls.stop:
+            (cwd / "history.csv").write_text("epoch")
+            raise calls.stop[parameters["epochs"]]
+        store(cwd)
+
+    monkeypatch.setattr(papermill, "execute_notebook", execute_notebook)
+    return calls
+
+
+def files(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
+
+
+def test_trains_what_is_missing_and_skips_what_is_done(place, calls, capsys):
+    (place / "runs" / "first").mkdir(parents=True)
+    store(place / "runs" / "first")
+    assert campaign.main([]) == 0
+    assert [call["epochs"] for call in calls] == [50]
+    whole = ["history.csv", "log.ipynb", "metrics.json"]
+    assert sorted(path.name for path in (place / "runs" / "second").iterdir()) == whole
+    assert not (place / "runs" / ".unfinished").exists()
+    assert re.search(r"second +done.* 20\.00 +50\.00 +1 +1\.0 +abacus", capsys.readouterr().out)
+    assert campaign.main([]) == 0
+    assert len(calls) == 1
+
+
+def test_an_interrupted_run_is_trained_again(place, calls, capsys):
+    calls.stop = {50: KeyboardInterrupt()}
+    assert campaign.main([]) == 130
+    assert [run.name for run in mixlib.list_runs(place / "runs")] == ["first"]
+    assert not (place / "runs" / "second").exists()
+    assert "the same command goes on" in capsys.readouterr().err
+    calls.stop = {}
+    assert campaign.main([]) == 0
+    assert [call["epochs"] for call in calls] == [1, 50, 50]
+    assert (place / "runs" / "second" / "metrics.json").is_file()
+
+
+def test_one_run_fails_and_the_next_goes_on(place, calls, capsys):
+    calls.stop = {1: MemoryError("out of memory")}
+    assert campaign.main([]) == 1
+    assert [run.name for run in mixlib.list_runs(place / "runs")] == ["second"]
+    printed = capsys.readouterr().out
+    log = place / "runs" / ".unfinished" / "first" / "log.ipynb"
+    assert "first failed: out of memory" in printed and str(log) in printed and log.is_file()
+    assert re.search(r"first +failed", printed)
+
+
+def test_a_run_without_figures_has_failed(place, calls, monkeypatch, capsys):
+    monkeypatch.setattr(sys.modules[__name__], "store", lambda folder: None)
+    assert campaign.main(["--only", "first"]) == 1
+    assert "stored no metrics.json" in capsys.readouterr().out
+    assert mixlib.list_runs(place / "runs") == []
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("epochs = 50", "epoch = 50", "'second': train.ipynb has no parameter epoch"),
+        ("epochs = 50", 'out = "x"', "'second': train.ipynb has no parameter out"),
+        ("epochs = 50", 'epochs = "50"', "epochs must be a whole number from 1 up; got '50'"),
+        ("epochs = 50", "epochs = 0", "epochs must be a whole number from 1 up; got 0"),
+        ('"second"', '"first"', "two runs are called 'first'"),
+        ('"second"', '"../second"', "a name of letters"),
+        ('name = "second"', "", "needs a model, and a name"),
+        ('"keras_mixer"', '"perceiver"', "unknown model 'perceiver'. Expected one of: keras_mix"),
+        ('"keras_example"', '"secret"', "unknown recipe 'secret'. Expected one of: keras_example"),
+        ('"cifar100"', '"mnist"', "unknown dataset 'mnist'. Expected one of: cifar100"),
+        ('"full"', '"huge"', "unknown profile 'huge'. Expected one of: smoke"),
+        ("[[run]]", "[[run", "Expected"),
+    ],
+)
+def test_a_wrong_campaign_is_an_error_before_anything_runs(place, calls, capsys, old, new, message):
+    (place / "runs.toml").write_text(TOML.replace(old, new))
+    with pytest.raises(SystemExit) as stopped:
+        campaign.main([])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+    assert calls == []
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--only", "third"], "No run 'third'. Expected one of: first, second"),
+        (["--models", "perceiver"], "unknown model 'perceiver'"),
+        (["--epochs", "0"], "epochs must be a whole number from 1 up; got 0"),
+        (["--seeds", "-1"], "seed must be a whole number from 0 up; got -1"),
+    ],
+)
+def test_a_wrong_command_is_an_error_before_anything_runs(place, calls, capsys, arguments, message):
+    with pytest.raises(SystemExit):
+        campaign.main(arguments)
+    assert message in capsys.readouterr().err
+    assert calls == []
+
+
+def test_a_folder_in_the_way_is_left_alone(place, calls, capsys):
+    (place / "runs" / "second").mkdir(parents=True)
+    (place / "runs" / "second" / "notes.txt").write_text("mine")
+    with pytest.raises(SystemExit):
+        campaign.main([])
+    assert "is there but holds no run" in capsys.readouterr().err
+    assert calls == [] and files(place / "runs") == ["second/notes.txt"]
+
+
+def test_runs_are_chosen_by_name_or_pattern(place, calls):
+    assert campaign.main(["--only", "sec*"]) == 0
+    assert [call["epochs"] for call in calls] == [50]
+
+
+def test_list_trains_nothing(place, calls, capsys):
+    assert campaign.main(["--list"]) == 0
+    assert re.search(r"first +missing\nsecond +missing\n", capsys.readouterr().out)
+    assert calls == [] and not (place / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, names",
+    [
+        (["--profile", "smoke"], ["keras_mixer-keras_example-seed0-smoke"]),
+        (["--epochs", "1"], ["keras_mixer-keras_example-cifar100-1epoch-seed0-full"]),
+        (
+            ["--profile", "smoke", "--epochs", "2", "--seeds", "0", "1"],
+            [f"keras_mixer-keras_example-2epochs-seed{seed}-smoke" for seed in (0, 1)],
+        ),
+        (
+            ["--models", "gmlp_tiny", "keras_mixer"],
+            [
+                "gmlp_tiny-baseline-seed0-full",
+                "keras_mixer-keras_example-cifar100-1epoch-seed0-full",
+                "keras_mixer-keras_example-cifar100-50epochs-seed0-full",
+            ],
+        ),
+    ],
+)
+def test_other_runs_than_the_books_go_elsewhere(place, calls, monkeypatch, arguments, names):
+    monkeypatch.setattr(campaign, "train", lambda name, parameters, out: calls.append((name, out)))
+    assert campaign.main(arguments) == 0
+    assert calls == [(name, place / "others") for name in names]
+
+
+def test_other_runs_never_go_to_the_books(place, calls, capsys):
+    with pytest.raises(SystemExit):
+        campaign.main(["--profile", "smoke", "--out", str(place / "x" / ".." / "runs")])
+    assert "Leave out --out" in capsys.readouterr().err
+    assert calls == []
+
+
+def test_kernels_find_what_the_campaign_found(place, calls, monkeypatch):
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("PYTHONPATH", "sources")
+    monkeypatch.setenv("MIXLIB_DATA_DIR", "data")
+    assert campaign.main([]) == 0
+    assert os.environ["MIXLIB_DATA_DIR"] == str(place / "data")
+    mixlib_folder, rest = os.environ["PYTHONPATH"].split(os.pathsep)
+    assert os.path.samefile(mixlib_folder, campaign.ROOT) and rest == str(place / "sources")
+
+
+def test_papermill_runs_this_python_and_leaves_a_clean_log(place, monkeypatch, capsys):
+    """Real papermill on a small notebook: the first run fails, the second leaves a log."""
+    # An installed kernel called python3 that can't start: it must not be used.
+    kernel = place / "jupyter" / "kernels" / "python3"
+    kernel.mkdir(parents=True)
+    spec = {"argv": ["false"], "display_name": "Python 3", "language": "python"}
+    (kernel / "kernel.json").write_text(json.dumps(spec))
+    monkeypatch.setenv("JUPYTER_PATH", str(place / "jupyter"))
+    monkeypatch.setenv("THIS", sys.executable)
+
+    new = nbformat.v4.new_code_cell
+    code = f"""
+        import json, os, pathlib, platform, sys
+        print(os.getcwd() + "/data.npz", sys.executable == os.environ["THIS"], 3/4, "a/b")
+        print("https://keras.io/api/layers on", platform.node())
+        print("noise", file=sys.stderr)
+        assert epochs != 1, "one is too few"
+        pathlib.Path(out, "metrics.json").write_text(json.dumps({METRICS}))
+        pathlib.Path(out, "history.csv").write_text("epoch,loss\\n1,2.0\\n");
+    """.replace("\n        ", "\n")
+    parameters = "\n".join(
+        f"{name} = None" for name in ("model", "recipe", "dataset", "epochs", "profile", "out")
+    )
+    cells = [new(parameters, metadata={"tags": ["parameters"]}), new(code)]
+    kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernelspec})
+    nbformat.write(notebook, place / "train.ipynb")
+    monkeypatch.setattr(campaign, "NOTEBOOK", place / "train.ipynb")
+
+    assert campaign.main([]) == 1
+    printed = capsys.readouterr().out
+    assert "first failed: AssertionError: one is too few" in printed
+    assert "one is too few" in (place / "runs/.unfinished/first/log.ipynb").read_text()
+
+    log = nbformat.read(place / "runs" / "second" / "log.ipynb", as_version=4)
+    printed = "".join(output.text for output in log.cells[-1].outputs)
+    assert printed == "data.npz True 0.75 a/b\nhttps://keras.io/api/layers on host\n"
+    (injected,) = (cell for cell in log.cells if "injected-parameters" in cell.metadata["tags"])
+    assert 'model = "keras_mixer"' in injected.source and "epochs = 50" in injected.source
+    assert_clean(log, str(place))
+
+
+def assert_clean(log, *private):
+    """Nothing in a log tells the machine, the folder or the hour."""
+    for cell in log.cells:
+        assert cell.metadata.keys() <= {"tags", "mystnb"}
+    text = nbformat.writes(log)
+    text = re.sub(r'"image/png": ".*?"', "", text)
+    assert not re.search(r"\d{4}-\d\d-\d\d|\d\d:\d\d:\d\d", text), "a time"
+    assert not re.search(r"(?<![\w./])/(?:work|home|root|tmp|usr|Users|content)/", text), "a path"
+    for path in (str(campaign.ROOT), *private):
+        assert path not in text
+    assert log.metadata["papermill"].keys() == {"parameters"}
+
+
+def test_train_ipynb_end_to_end(place):
+    assert campaign.main(["--models", "keras_mixer", "--profile", "smoke"]) == 0
+    (run,) = mixlib.list_runs(place / "others")
+    assert run.name == "keras_mixer-keras_example-seed0-smoke"
+    assert run.same_code and run.history["epoch"] == [1]
+    expected = {"model": "keras_mixer", "dataset": "shapes", "seed": 0, "parameters": 242_788}
+    assert run.metrics.items() >= expected.items()
+    assert run.metrics["recipe"]["name"] == "keras_example"
+    log = nbformat.read(run.path / "log.ipynb", as_version=4)
+    assert_clean(log, str(place))
+    outputs = [output for cell in log.cells for output in cell.get("outputs", [])]
+    printed = "".join(output.get("text", "") for output in outputs)
+    assert "Profile smoke" in printed and f"{run.metrics['test_top_1']:.2%}" in printed
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 1
+
+
+def test_the_books_campaign_can_run(tmp_path):
+    runs = campaign.read_campaign()
+    campaign.check(runs, tmp_path)
+    models = ("keras_mixer", "keras_fnet", "keras_gmlp")
+    published = [f"{model}-{epochs}-seed0" for epochs in ("1epoch", "50epochs") for model in models]
+    assert list(runs)[:6] == published
+    for name, row in runs.items():
+        assert row["profile"] == "full"
+        epochs = "1epoch" if row["epochs"] == 1 else f"{row['epochs']}epochs"
+        assert epochs in name and row["model"] in name and f"seed{row['seed']}" in name
+
+
+@pytest.mark.parametrize("run", mixlib.list_runs(), ids=lambda run: run.name)
+def test_a_stored_run_is_what_the_campaign_says(run):
+    row = campaign.read_campaign()[run.name]
+    trained = run.metrics | {
+        "recipe": run.metrics["recipe"]["name"],
+        "epochs": run.metrics["recipe"]["epochs"],
+    }
+    assert {key: trained[key] for key in row if key != "profile"} == {
+        key: value for key, value in row.items() if key != "profile"
+    }
+    assert_clean(nbformat.read(run.path / "log.ipynb", as_version=4))
