@@ -15,9 +15,9 @@ class Classifier(keras.Model):
         self._check_size(images)
         return super().__call__(images, *args, **kwargs)
 
-    def call(self, images, *args, **kwargs):  # where JAX's fit and predict come in
+    def call(self, images, training=None, mask=None):  # where JAX's fit and predict come in
         self._check_size(images)
-        return super().call(images, *args, **kwargs)
+        return super().call(images, training=training, mask=mask)
 
     def _check_size(self, images):
         expected, came = tuple(self.input_shape[1:]), tuple(images.shape[1:])

@@ -90,3 +90,23 @@ def test_images_of_another_size_are_told_how_to_go_on(predict):
     images = np.zeros((2, 48, 32, 3), "float32")
     with pytest.raises(ValueError, match=r"\(batch, 32, 32, 3\), but got .*convert.resize_tokens"):
         model(images) if predict == "call" else model.predict(images, verbose=0)
+
+
+def test_layers_are_told_whether_they_are_trained():
+    seen = []
+
+    class Probe(keras.layers.Layer):
+        def call(self, x, training=None):
+            seen.append(training)
+            return x
+
+    model = mixlib.build_classifier(mixlib.MixerBlock(4, 4), preprocessing=Probe(), num_classes=3)
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    for run, told in (
+        (lambda: model.fit(images(), np.array([0, 1]), verbose=0), True),
+        (lambda: model.predict(images(), verbose=0), False),
+        (lambda: model(images(), training=True), True),
+    ):
+        seen.clear()
+        run()
+        assert seen[-1] is told
