@@ -1,15 +1,20 @@
 # Every target makes .venv itself when it is missing. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help book test lint full clean repository
+.PHONY: help book test test-backends test-oldest lint full clean repository
 export MIXLIB_PROFILE ?= smoke
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 VERSION_OK = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(firstword $(shell for p in python3 python3.12 python3.13 python3.11; do \
 	$$p -c "$(VERSION_OK)" 2>/dev/null && echo $$p; done))
 BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+BACKENDS ?= jax torch
+# What is about layers, models and training; not the notebooks, the campaign and the project's files.
+PACKAGE_TESTS := tests $(patsubst %,--ignore=tests/test_%.py, \
+	campaign notebooks environment repository house)
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 book: .venv/ready  ## build the site into _build/html
 	$(BIN)/jupyter-book build . --config _config.yml --toc book/_toc.yml --warningiserror --quiet
@@ -17,6 +22,14 @@ book: .venv/ready  ## build the site into _build/html
 
 test: .venv/ready  ## run the whole test suite, notebooks included
 	$(BIN)/python -m pytest --nbval-lax
+
+test-backends: .venv/ready  ## run the package's tests on other backends (BACKENDS="jax torch")
+	$(INSTALL) -c constraints.txt $(BACKENDS)
+	for backend in $(BACKENDS); do \
+		KERAS_BACKEND=$$backend $(BIN)/python -m pytest $(PACKAGE_TESTS) || exit 1; done
+
+test-oldest: .venv/oldest  ## run the package's tests with the oldest supported versions
+	.venv/oldest/bin/python -m pytest $(PACKAGE_TESTS)
 
 lint: .venv/ready  ## check style and spelling, of the notebooks too
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/codespell
@@ -36,6 +49,11 @@ clean:  ## remove what was built and installed
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed and was not found." \
 		"Install one, or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		-c constraints.txt -c constraints-book.txt --editable '.[test,lint,book]'
+	$(INSTALL) -c constraints.txt -c constraints-book.txt --editable '.[test,lint,book]'
+	@touch $@
+
+.venv/oldest: .venv/ready constraints-oldest.txt
+	$(BIN)/python -m venv --clear $@
+	$@/bin/python -m pip install --quiet --disable-pip-version-check \
+		-c constraints-oldest.txt --editable '.[test]'
 	@touch $@
