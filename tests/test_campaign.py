@@ -300,7 +300,8 @@ def test_the_books_campaign_can_run(tmp_path):
     campaign.check(runs, tmp_path)
     models = ("keras_mixer", "keras_fnet", "keras_gmlp")
     published = [f"{model}-{epochs}-seed0" for epochs in ("1epoch", "50epochs") for model in models]
-    assert list(runs)[:6] == published
+    assert [name for name in runs if name in published] == published
+    assert list(runs)[:3] == published[:3]
     for name, row in runs.items():
         assert row["profile"] == "full"
         epochs = "1epoch" if row["epochs"] == 1 else f"{row['epochs']}epochs"
