@@ -20,8 +20,8 @@ class FourierTransform(keras.layers.Layer):
     implementation : {"fft", "dft"}, optional
         ``"fft"``: the backend's fast transform, in float32 (other precisions are cast there and
         back). ``"dft"``: products with cosine and sine matrices, in the layer's own precision.
-        Default: ``"fft"`` on a CPU, where it was measured to be faster, ``"dft"`` on accelerators,
-        whose matrix units it keeps busy.
+        Default: ``"fft"`` on CPUs, where it took 0.65 to 0.9 of the time of ``"dft"`` for 64 tokens
+        of 256 channels; by the paper's measurements, ``"fft"`` on GPUs and ``"dft"`` on TPUs.
 
     Raises
     ------
@@ -46,8 +46,8 @@ class FourierTransform(keras.layers.Layer):
         check_tokens(self, x.shape)
         implementation = self.implementation
         if implementation is None:
-            on_cpu = all(name.startswith("cpu") for name in keras.distribution.list_devices())
-            implementation = "fft" if on_cpu else "dft"
+            on_tpu = any(name.startswith("tpu") for name in keras.distribution.list_devices())
+            implementation = "dft" if on_tpu else "fft"
         return self._fft(x) if implementation == "fft" else self._dft(x)
 
     def _fft(self, x):
