@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+from keras import ops
 
 # Channel statistics of the 50,000 CIFAR-100 training images, in pixel values from 0 to 255.
 CIFAR100_MEAN = (129.3042, 124.0700, 112.4341)
@@ -9,15 +10,109 @@ CIFAR100_VARIANCE = (4647.182, 4276.089, 4958.747)
 
 
 @keras.saving.register_keras_serializable("mixlib")
-class Preprocessing(keras.Sequential):
-    """Layers in a row, whose random ones act only where ``training=True`` is said.
+class ResizeFlipZoom(keras.layers.Layer):
+    """Resize images; in training also mirror and zoom each at random, all by one interpolation.
 
-    Keras' own augmentation layers act by default: in a plain `keras.Sequential`, ``model(images)``
-    would give other logits at every call.
+    ``(batch, height, width, channels) -> (batch, image_size, image_size, channels)``. The numbers
+    are those of Keras' `Resizing`, `RandomFlip` and `RandomZoom` in a row: bilinear, with reflected
+    edges. All three are linear, and treat rows and columns apart. So each image takes two small
+    matrix products, one over its rows and one over its columns, instead of three passes.
+
+    Parameters
+    ----------
+    image_size : int or None
+        Height and width to resize to, in pixels. None keeps the images' size.
+    horizontal_flip : bool
+        Whether to mirror images left to right, with probability one half.
+    zoom : float
+        Height and width are scaled, each by its own random factor in 1 ± `zoom`, from 0 to below 1.
+    seed : int, optional
+        Of flip and zoom. Default: drawn from Keras' global seed.
+
+    Raises
+    ------
+    ValueError
+        When `image_size` is not positive, `zoom` out of range, or the input not a batch of images
+        of known size.
     """
 
-    def call(self, inputs, training=None, mask=None):
-        return super().call(inputs, training=bool(training), mask=mask)
+    def __init__(self, image_size=None, horizontal_flip=True, zoom=0.2, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        if image_size is not None and (not isinstance(image_size, int) or image_size < 1):
+            raise ValueError(f"image_size must be whole pixels, 1 or more; got {image_size!r}.")
+        if not 0 <= zoom < 1:
+            raise ValueError(f"zoom must be from 0 to below 1; got {zoom!r}.")
+        self.image_size = image_size
+        self.horizontal_flip = horizontal_flip
+        self.zoom = zoom
+        self.seed = seed
+        self.generator = keras.random.SeedGenerator(seed)
+
+    def call(self, images, training=None):
+        # Only a plain True augments: so model(images) gives the same logits at every call.
+        images = ops.cast(images, self.compute_dtype)
+        new_height, new_width = self.compute_output_shape(images.shape)[1:3]
+        _, height, width, channels = images.shape
+        rows, columns = _resizing(height, new_height), _resizing(width, new_width)
+        if training:
+            flip, zoom_height, zoom_width = self.draw(ops.shape(images)[0])
+            # (batch, new, new) @ (new, old) -> (batch, new, old)
+            rows = _zooming(new_height, zoom_height) @ rows
+            columns = _zooming(new_width, zoom_width, flip) @ columns
+        rows, columns = ops.cast(rows, images.dtype), ops.cast(columns, images.dtype)
+        x = ops.matmul(rows, ops.reshape(images, (-1, height, width * channels)))
+        # (batch, new_height, width * channels) -> (batch, width, new_height * channels)
+        x = ops.transpose(ops.reshape(x, (-1, new_height, width, channels)), (0, 2, 1, 3))
+        x = ops.matmul(columns, ops.reshape(x, (-1, width, new_height * channels)))
+        # (batch, new_width, new_height * channels) -> (batch, new_height, new_width, channels)
+        return ops.transpose(ops.reshape(x, (-1, new_width, new_height, channels)), (0, 2, 1, 3))
+
+    def draw(self, batch):
+        """Draw who is mirrored (bool), and factors for height and width; each (batch, 1)."""
+        flip = keras.random.uniform((batch, 1), seed=self.generator) < 0.5 * self.horizontal_flip
+        factors = (
+            keras.random.uniform((batch, 1), 1 - self.zoom, 1 + self.zoom, seed=self.generator)
+            for _ in range(2)
+        )
+        return flip, *factors
+
+    def compute_output_shape(self, input_shape):
+        if len(input_shape) != 4 or None in input_shape[1:]:
+            raise ValueError(
+                "ResizeFlipZoom expects images of shape (batch, height, width, channels), with "
+                f"height, width and channels known, but got shape {tuple(input_shape)}."
+            )
+        batch, height, width, channels = input_shape
+        return batch, self.image_size or height, self.image_size or width, channels
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "image_size": self.image_size,
+            "horizontal_flip": self.horizontal_flip,
+            "zoom": self.zoom,
+            "seed": self.seed,
+        }
+
+
+def _resizing(old, new):
+    """Matrix (new, old) that resizes an axis."""
+    places = (np.arange(new) + 0.5) * (old / new) - 0.5
+    places = np.clip(places, 0, old - 1).astype("float32")
+    return np.maximum(0, 1 - np.abs(places[:, None] - np.arange(old, dtype="float32")))
+
+
+def _zooming(size, factor, flip=False):
+    """Matrices (batch, size, size) that scale an axis about its middle, mirrored first or not."""
+    pixels = np.arange(size, dtype="float32")
+    middle = (size - 1) / 2
+    places = middle + factor * (pixels - middle)  # (batch, size)
+    places = ops.where(places < 0, -1 - places, places)  # the edge pixel comes twice
+    places = ops.where(places > size - 1, 2 * size - 1 - places, places)
+    places = ops.clip(places, 0, size - 1)
+    places = ops.where(flip, size - 1 - places, places)
+    # Linear interpolation: a pixel's weight falls to 0 at a distance of 1.
+    return ops.relu(1 - ops.abs(ops.expand_dims(places, -1) - pixels))
 
 
 def normalization(mean=CIFAR100_MEAN, variance=CIFAR100_VARIANCE):
@@ -71,7 +166,7 @@ def preprocessing(
 
     Returns
     -------
-    Preprocessing
+    keras.Sequential
         Takes images of 0 to 255, shape (batch, height, width, channels).
 
     References
@@ -79,15 +174,10 @@ def preprocessing(
     Salama, Image classification with modern MLP models, keras.io, 2021.
     """
     layers = [normalization(mean, variance)]
-    if image_size is not None:
-        layers.append(keras.layers.Resizing(image_size, image_size, name="resize"))
-    if horizontal_flip:
-        layers.append(keras.layers.RandomFlip("horizontal", seed=seed, name="flip"))
-    if zoom:
-        layers.append(
-            keras.layers.RandomZoom(height_factor=zoom, width_factor=zoom, seed=seed, name="zoom")
-        )
-    return Preprocessing(layers, name="preprocessing")
+    if image_size is not None or horizontal_flip or zoom:
+        name = "resize_flip_zoom"
+        layers.append(ResizeFlipZoom(image_size, horizontal_flip, zoom, seed, name=name))
+    return keras.Sequential(layers, name="preprocessing")
 
 
 def adapt(model, images):

@@ -84,6 +84,56 @@ def test_zoom_scales_height_and_width_by_up_to_a_fifth():
 
 def test_parts_can_be_left_out():
     names = [layer.name for layer in augment.preprocessing().layers]
-    assert names == ["normalization", "resize", "flip", "zoom"]
+    assert names == ["normalization", "resize_flip_zoom"]
     few = augment.preprocessing(image_size=None, horizontal_flip=False, zoom=0)
     assert [layer.name for layer in few.layers] == ["normalization"]
+
+
+@pytest.mark.parametrize(
+    "shape, size", [((32, 32), 64), ((32, 32), None), ((20, 28), 36), ((40, 24), 16)]
+)
+def test_one_interpolation_equals_the_three_layers_of_keras(shape, size):
+    x = np.random.default_rng(1).normal(size=(24, *shape, 3)).astype("float32")
+    layer = augment.ResizeFlipZoom(size, seed=1)
+    flip, zoom_height, zoom_width = drawn = layer.draw(24)
+    layer.draw = lambda batch: drawn
+    output = to_numpy(layer(x, training=True))
+
+    height, width = (size, size) if size else shape
+    expected = keras.ops.image.resize(x, (height, width))
+    flip = keras.ops.reshape(flip, (-1, 1, 1, 1))
+    expected = keras.ops.where(flip, keras.ops.flip(expected, axis=2), expected)
+    zero = keras.ops.zeros_like(zoom_height)
+    matrix = [zoom_width, zero, (width - 1) / 2 * (1 - zoom_width)]
+    matrix += [zero, zoom_height, (height - 1) / 2 * (1 - zoom_height), zero, zero]
+    matrix = keras.ops.concatenate(matrix, axis=1)
+    # Keras on PyTorch reflects without the edge pixel: there, compare the images' middle.
+    part = slice(6, -6) if keras.backend.backend() == "torch" else slice(None)
+    expected = keras.ops.image.affine_transform(
+        expected, matrix, interpolation="bilinear", fill_mode="reflect"
+    )
+    expected, output = to_numpy(expected)[:, part, part], output[:, part, part]
+    assert np.abs(output - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+def test_half_are_mirrored_and_factors_fill_their_range():
+    flip, *factors = (
+        to_numpy(drawn) for drawn in augment.ResizeFlipZoom(zoom=0.2, seed=0).draw(999)
+    )
+    assert 0.45 < flip.mean() < 0.55
+    for factor in factors:
+        assert 0.8 <= factor.min() < 0.81 and 1.19 < factor.max() <= 1.2
+    assert abs(np.corrcoef(factors[0][:, 0], factors[1][:, 0])[0, 1]) < 0.1
+    assert not to_numpy(augment.ResizeFlipZoom(horizontal_flip=False).draw(9)[0]).any()
+
+
+@pytest.mark.parametrize("options", [{"image_size": 0}, {"zoom": 1.0}, {"zoom": -0.1}])
+def test_impossible_options(options):
+    (name,) = options
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        augment.ResizeFlipZoom(**options)
+
+
+def test_images_of_unknown_size():
+    with pytest.raises(ValueError, match="height, width and channels known"):
+        augment.ResizeFlipZoom()(keras.Input((None, None, 3)))

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 import mixlib
-from mixlib import blocks, keras_example
+from mixlib import augment, blocks, keras_example
 
 TOKENS, CHANNELS = 16, 12
 LAYERS = {
+    "ResizeFlipZoom": lambda **k: augment.ResizeFlipZoom(20, seed=7, **k),
     "Patches": lambda **k: mixlib.Patches(4, **k),
     "PositionEmbedding": lambda **k: mixlib.PositionEmbedding(20, **k),
     "MLP": lambda **k: blocks.MLP(24, dropout_rate=0.5, **k),
@@ -21,7 +22,8 @@ LAYERS = {
     "FNetLayer": lambda **k: keras_example.FNetLayer(CHANNELS, 0.5, **k),
     "gMLPLayer": lambda **k: keras_example.gMLPLayer(TOKENS, CHANNELS, 0.5, **k),
 }
-WITHOUT_WEIGHTS = {"Patches", "FourierTransform"}
+WITHOUT_WEIGHTS = {"ResizeFlipZoom", "Patches", "FourierTransform"}
+TAKES_IMAGES = {"ResizeFlipZoom", "Patches"}
 WITH_DROPOUT = {
     "MLP", "MixerBlock", "FNetBlock", "GMLPBlock", "MLPMixerLayer", "FNetLayer", "gMLPLayer",
 }  # fmt: skip
@@ -29,7 +31,7 @@ every_layer = pytest.mark.parametrize("name", LAYERS)
 
 
 def inputs(name, seed=0):
-    shape = (3, 16, 8, 3) if name == "Patches" else (3, TOKENS, CHANNELS)
+    shape = (3, 16, 8, 3) if name in TAKES_IMAGES else (3, TOKENS, CHANNELS)
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
@@ -54,7 +56,7 @@ def model_of(name, **options):
 def test_every_public_layer_is_tested():
     public = {
         name
-        for module in (mixlib, blocks, keras_example)
+        for module in (mixlib, augment, blocks, keras_example)
         for name, value in vars(module).items()
         if isinstance(value, type)
         and issubclass(value, keras.layers.Layer)
@@ -66,7 +68,11 @@ def test_every_public_layer_is_tested():
 @every_layer
 def test_output_shape(name):
     layer, x = LAYERS[name](), inputs(name)
-    expected = {"Patches": (3, 8, 48), "SpatialGatingUnit": (3, TOKENS, CHANNELS // 2)}
+    expected = {
+        "ResizeFlipZoom": (3, 20, 20, 3),
+        "Patches": (3, 8, 48),
+        "SpatialGatingUnit": (3, TOKENS, CHANNELS // 2),
+    }
     expected = expected.get(name, x.shape)
     assert tuple(layer.compute_output_shape(x.shape)) == expected
     assert layer(x).shape == expected
@@ -156,7 +162,7 @@ def test_compiled_equals_eager(name):
     assert np.abs(model.predict(x, verbose=0) - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("name", sorted(set(LAYERS) - {"Patches", "MLP"}))
+@pytest.mark.parametrize("name", sorted(set(LAYERS) - TAKES_IMAGES - {"MLP"}))
 def test_wrong_rank(name):
     with pytest.raises(ValueError, match=r"\(batch, tokens, channels\)"):
         LAYERS[name]()(np.zeros((2, TOKENS), "float32"))
