@@ -122,7 +122,7 @@ def _row_of_gmlp(hidden_dim):
 
 
 def _row_of_fnet(hidden_dim, num_blocks, mlp_dim):
-    block = {"mlp_dim": mlp_dim, "dropout_rate": 0.0, "gelu": "tanh", "implementation": None}
+    block = {"mlp_dim": mlp_dim, "dropout_rate": 0.0, "gelu": "tanh", "implementation": "fft"}
     return Preset("fnet", 224, 16, hidden_dim, num_blocks, block, FNET_PAPER)
 
 

@@ -14,7 +14,7 @@ def tokens(shape=(3, 16, 12), seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
-@pytest.mark.parametrize("implementation", ["fft", "dft", None])
+@both_ways
 @pytest.mark.parametrize("shape", [(3, 16, 12), (2, 64, 256), (1, 7, 5), (2, 1, 8), (1, 196, 768)])
 def test_equals_numpy(implementation, shape):
     x = tokens(shape)
