@@ -57,8 +57,8 @@ class ResizeFlipZoom(keras.layers.Layer):
         if training:
             flip, zoom_height, zoom_width = self.draw(ops.shape(images)[0])
             # (batch, new, new) @ (new, old) -> (batch, new, old)
-            rows = _zooming(new_height, zoom_height) @ rows
-            columns = _zooming(new_width, zoom_width, flip) @ columns
+            rows = ops.matmul(_zooming(new_height, zoom_height), rows)
+            columns = ops.matmul(_zooming(new_width, zoom_width, flip), columns)
         rows, columns = ops.cast(rows, images.dtype), ops.cast(columns, images.dtype)
         x = ops.matmul(rows, ops.reshape(images, (-1, height, width * channels)))
         # (batch, new_height, width * channels) -> (batch, width, new_height * channels)
@@ -104,7 +104,7 @@ def _resizing(old, new):
 
 def _zooming(size, factor, flip=False):
     """Matrices (batch, size, size) that scale an axis about its middle, mirrored first or not."""
-    pixels = np.arange(size, dtype="float32")
+    pixels = ops.arange(size, dtype="float32")
     middle = (size - 1) / 2
     places = middle + factor * (pixels - middle)  # (batch, size)
     places = ops.where(places < 0, -1 - places, places)  # the edge pixel comes twice
