@@ -153,3 +153,14 @@ def test_recipes_that_do_not_exist(dataset):
 def test_a_recipe_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         training.Recipe("mine").epochs = 3
+
+
+def test_compile_model_takes_the_learning_rate_of_the_model():
+    rates = {"keras_mixer": 0.005, "keras_fnet": 0.001, "keras_gmlp": 0.003}
+    for name, rate in rates.items():
+        model = mixlib.create(name)
+        training.compile_model(model, "keras_example")
+        assert float(model.optimizer.learning_rate) == pytest.approx(rate)
+        assert isinstance(model.optimizer, keras.optimizers.AdamW)
+    with pytest.raises(ValueError, match="Unknown recipe 'nothing'"):
+        training.compile_model(model, "nothing")
