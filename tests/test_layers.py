@@ -14,6 +14,7 @@ LAYERS = {
     "ResizeFlipZoom": lambda **k: augment.ResizeFlipZoom(20, seed=7, **k),
     "Patches": lambda **k: mixlib.Patches(4, **k),
     "PositionEmbedding": lambda **k: mixlib.PositionEmbedding(20, **k),
+    "ByteDropout": lambda **k: blocks.ByteDropout(0.5, **k),
     "MLP": lambda **k: blocks.MLP(24, dropout_rate=0.5, **k),
     "MixerBlock": lambda **k: mixlib.MixerBlock(10, 24, dropout_rate=0.5, **k),
     "FourierTransform": lambda **k: mixlib.FourierTransform(**k),
@@ -24,10 +25,11 @@ LAYERS = {
     "FNetLayer": lambda **k: keras_example.FNetLayer(CHANNELS, 0.5, **k),
     "gMLPLayer": lambda **k: keras_example.gMLPLayer(TOKENS, CHANNELS, 0.5, **k),
 }
-WITHOUT_WEIGHTS = {"ResizeFlipZoom", "Patches", "FourierTransform"}
+WITHOUT_WEIGHTS = {"ResizeFlipZoom", "Patches", "FourierTransform", "ByteDropout"}
 TAKES_IMAGES = {"ResizeFlipZoom", "Patches"}
 WITH_DROPOUT = {
-    "MLP", "MixerBlock", "FNetBlock", "GMLPBlock", "MLPMixerLayer", "FNetLayer", "gMLPLayer",
+    "ByteDropout", "MLP", "MixerBlock", "FNetBlock", "GMLPBlock", "MLPMixerLayer", "FNetLayer",
+    "gMLPLayer",
 }  # fmt: skip
 every_layer = pytest.mark.parametrize("name", LAYERS)
 
@@ -167,7 +169,7 @@ def test_compiled_equals_eager(name):
     assert np.abs(model.predict(x, verbose=0) - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("name", sorted(set(LAYERS) - TAKES_IMAGES - {"MLP"}))
+@pytest.mark.parametrize("name", sorted(set(LAYERS) - TAKES_IMAGES - {"MLP", "ByteDropout"}))
 def test_wrong_rank(name):
     with pytest.raises(ValueError, match=r"\(batch, tokens, channels\)"):
         LAYERS[name]()(np.zeros((2, TOKENS), "float32"))

@@ -1,5 +1,6 @@
 """The three blocks, as their papers have them: MLP-Mixer, FNet and gMLP."""
 
+from mixlib.blocks.dropout import ByteDropout
 from mixlib.blocks.fnet import FNetBlock, FourierTransform
 from mixlib.blocks.gmlp import GMLPBlock, SpatialGatingUnit
 from mixlib.blocks.mixer import MixerBlock
@@ -7,6 +8,7 @@ from mixlib.blocks.mlp import MLP
 
 __all__ = [
     "MLP",
+    "ByteDropout",
     "FNetBlock",
     "FourierTransform",
     "GMLPBlock",

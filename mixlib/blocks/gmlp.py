@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from mixlib.blocks.checks import check_gelu, check_tokens, check_width
+from mixlib.blocks.dropout import ByteDropout
 
 
 @keras.saving.register_keras_serializable("mixlib")
@@ -103,9 +104,7 @@ class GMLPBlock(keras.layers.Layer):
         self.widen = dense(self.mlp_dim, "widen")
         self.gating = SpatialGatingUnit(dtype=self.dtype_policy, name="gating")
         self.narrow = dense(self.num_channels, "narrow")
-        self.dropout = keras.layers.Dropout(
-            self.dropout_rate, dtype=self.dtype_policy, name="dropout"
-        )
+        self.dropout = ByteDropout(self.dropout_rate, dtype=self.dtype_policy, name="dropout")
         self.norm.build(input_shape)
         self.widen.build(input_shape)
         self.gating.build((batch, self.num_tokens, self.mlp_dim))

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from mixlib.blocks.checks import check_gelu, check_width
+from mixlib.blocks.dropout import ByteDropout
 
 
 @keras.saving.register_keras_serializable("mixlib")
@@ -52,9 +53,7 @@ class MLP(keras.layers.Layer):
 
         self.widen = dense(self.hidden_dim, "widen")
         self.narrow = dense(input_shape[-1], "narrow")
-        self.dropout = keras.layers.Dropout(
-            self.dropout_rate, dtype=self.dtype_policy, name="dropout"
-        )
+        self.dropout = ByteDropout(self.dropout_rate, dtype=self.dtype_policy, name="dropout")
         self.widen.build(input_shape)
         self.narrow.build((*input_shape[:-1], self.hidden_dim))
 
