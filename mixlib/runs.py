@@ -90,7 +90,7 @@ def save_run(experiment, folder, weights=False):
             writer.writerow([epoch, *(f"{value:.6g}" for value in values)])
     if weights:
         experiment.model.save_weights(folder / "model.weights.h5")
-    metrics = {**experiment.metrics, **_circumstances()}
+    metrics = {**experiment.metrics, **circumstances()}
     unfinished = folder / "metrics.json.unfinished"
     unfinished.write_text(json.dumps(metrics, indent=2) + "\n")
     unfinished.replace(target)
@@ -242,8 +242,14 @@ def _is_docstring(node):
     return isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str)
 
 
-def _circumstances():
-    """Machine, versions, code and date of a run."""
+def circumstances():
+    """Return what a measurement depends on: backend, device, versions, commit, code and date.
+
+    Returns
+    -------
+    dict
+        Ready for JSON.
+    """
     backend = keras.backend.backend()
     packages = ("mixlib", "keras", backend, "numpy")
     return {
