@@ -17,8 +17,8 @@ class ByteDropout(keras.layers.Dropout):
     ----------
     rate : float
         Share of the values to drop in training, from 0 to 1.
-    **kwargs
-        As for `keras.layers.Dropout`.
+    noise_shape, seed, **kwargs
+        As for `keras.layers.Dropout`. With a `noise_shape`, too, floats are drawn.
 
     References
     ----------
