@@ -140,7 +140,7 @@ def compile_model(model, recipe="keras_example"):
             keras.metrics.SparseCategoricalAccuracy(name="top_1"),
             keras.metrics.SparseTopKCategoricalAccuracy(5, name="top_5"),
         ],
-        # As the published example ran. XLA makes a step of keras_mixer 1.4 times as long on CPUs.
+        # As the published example ran. On two cores XLA gains nothing: see the book on speed.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
 
