@@ -1,6 +1,6 @@
 # Every target makes .venv itself when it is missing. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help book test test-backends test-oldest lint full clean repository
+.PHONY: help book test test-backends test-oldest lint full bench clean repository
 export MIXLIB_PROFILE ?= smoke
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 VERSION_OK = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -37,6 +37,12 @@ lint: .venv/ready  ## check style and spelling, of the notebooks too
 full: .venv/ready  ## run the trainings that are missing (MODELS=… EPOCHS=… PROFILE=… for a part)
 	$(BIN)/python notebooks/campaign.py $(if $(MODELS),--models $(MODELS)) \
 		$(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(PROFILE),--profile $(PROFILE))
+
+bench: .venv/ready  ## measure speed side by side (half an hour) into benchmarks/results
+	$(INSTALL) -c constraints.txt jax
+	for name in limits training inference growth; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	KERAS_BACKEND=jax $(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.waiting --long
 
 repository: .venv/ready  ## set the project's public address everywhere: make repository URL=https://…
 	$(BIN)/python book/set_repository.py "$(URL)"

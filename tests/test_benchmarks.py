@@ -1,0 +1,103 @@
+"""The benchmarks: fair pairs, honest sums, and results that say what they were measured on."""
+
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import mixlib
+from benchmarks import growth, inference, measure, stock, training, waiting
+
+TIMES = {"old": iter([9.0, 4.0, 6.0, 8.0]), "new": iter([9.0, 2.0, 2.0, 2.0])}
+
+
+def test_interleave_takes_turns_and_compares_within_a_round():
+    calls = []
+
+    def variant(name):
+        return lambda: calls.append(name) or next(TIMES[name])
+
+    summary = measure.interleave({name: variant(name) for name in TIMES}, rounds=3)
+    assert calls == ["old", "new"] * 4
+    assert (summary["old"]["seconds"], summary["new"]["seconds"]) == (6.0, 2.0)
+    assert (summary["new"]["seconds_low"], summary["old"]["seconds_high"]) == (2.0, 7.0)
+    assert summary["old"]["speedup"] == 1.0 and summary["new"]["speedup"] == 3.0
+
+
+@pytest.mark.parametrize("name", training.MODELS)
+def test_the_yardstick_is_the_same_model(name):
+    ours, theirs = mixlib.create(name), stock.classifier(name)
+
+    def by_kind(model):  # layers come in another order, those of a kind do not
+        return sorted(
+            model.trainable_weights, key=lambda weight: (weight.name, tuple(weight.shape))
+        )
+
+    random = np.random.default_rng(0)
+    for weight, twin in zip(by_kind(ours), by_kind(theirs), strict=True):
+        value = 0.1 * random.standard_normal(weight.shape)
+        weight.assign(value)
+        twin.assign(value)
+    images = random.integers(0, 256, (3, 32, 32, 3)).astype("float32")
+    expected = theirs.predict(images, verbose=0)
+    difference = np.abs(ours.predict(images, verbose=0) - expected).max()
+    assert difference <= 1e-5 * np.abs(expected).max()
+
+
+def test_compiled_otherwise_keeps_the_optimiser():
+    model = training.ours("keras_mixer")
+    rate, decay = float(model.optimizer.learning_rate), model.optimizer.weight_decay
+    training.compiled(model, jit_compile=False)
+    assert float(model.optimizer.learning_rate) == pytest.approx(rate)
+    assert model.optimizer.weight_decay == decay
+    assert isinstance(model.optimizer, keras.optimizers.AdamW)
+
+
+def test_training_rows(tmp_path, monkeypatch):
+    small = {"one": lambda: training.ours("keras_mixer", num_blocks=1)}
+    monkeypatch.setattr(training, "variants", lambda name: {**small, "two": small["one"]})
+    training.main("--models keras_mixer --steps 2 --rounds 2 --out".split() + [str(tmp_path)])
+    written = json.loads((tmp_path / f"training-{keras.backend.backend()}.json").read_text())
+    assert [row["variant"] for row in written["rows"]] == ["one", "two"]
+    assert all(row["images_per_second"] > 0 for row in written["rows"])
+    assert written["rows"][0]["speedup"] == 1
+    assert {"device", "versions", "date", "commit"} <= set(written["machine"])
+
+
+def test_inference_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(inference, "MODELS", ("keras_mixer",))
+    monkeypatch.setattr(inference, "BATCHES", (1, 3))
+    inference.main(["--rounds", "2", "--out", str(tmp_path)])
+    rows = json.loads((tmp_path / "inference.json").read_text())["rows"]
+    assert [row["batch"] for row in rows] == [1, 1, 1, 3, 3, 3]
+    for row in rows:
+        assert row["images_per_second"] == pytest.approx(row["batch"] / row["seconds"])
+
+
+@pytest.mark.parametrize("block", growth.BLOCKS)
+def test_every_block_takes_a_step(block):
+    before = growth.step(block, 16)
+    assert np.isfinite(before()).all()
+
+
+def test_exponent_of_a_power():
+    rows = [{"tokens": tokens, "seconds": 3 * tokens**2} for tokens in (10, 30)]
+    assert growth.exponent(*rows) == pytest.approx(2)
+
+
+def test_waiting_counts_the_process_and_stops_at_an_error():
+    assert waiting.process(sys.executable, "-c", "import time; time.sleep(0.2)")() >= 0.2
+    with pytest.raises(subprocess.CalledProcessError):
+        waiting.process(sys.executable, "-c", "raise SystemExit(1)")()
+
+
+def test_stored_results_say_what_they_were_measured_on():
+    paths = sorted(measure.RESULTS.glob("*.json"))
+    assert paths
+    for path in paths:
+        written = json.loads(path.read_text())
+        assert written["rows"], path
+        assert {"device", "versions", "date", "mixlib_sha256"} <= set(written["machine"]), path
