@@ -84,6 +84,18 @@ def stock_dropout(name):
     return model
 
 
+def stock_norm_and_gelu(name):
+    """The preset with Keras' own layer normalisation and GELU."""
+    model = ours(name)
+    norm = keras.layers.LayerNormalization.call
+    for layer in model._flatten_layers():
+        if isinstance(layer, blocks.LayerNorm):
+            layer.call = lambda x, training=None, layer=layer: norm(layer, x)
+        if isinstance(layer, blocks.GELU):
+            layer.call = lambda x, training=None: keras.ops.gelu(x, approximate=False)
+    return model
+
+
 def variants(name):
     """What is measured of a preset: the yardstick, mixlib, and what was tried around it."""
     tried = {
@@ -91,6 +103,7 @@ def variants(name):
         "mixlib": lambda: ours(name),
         "mixlib, stock augmentation": lambda: stock_augmentation(name),
         "mixlib, stock dropout": lambda: stock_dropout(name),
+        "mixlib, stock norm and GELU": lambda: stock_norm_and_gelu(name),
         "mixlib, no dropout": lambda: ours(name, dropout_rate=0.0),
         "mixlib, bfloat16": lambda: in_bfloat16(name),
     }

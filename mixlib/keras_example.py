@@ -16,6 +16,7 @@ from keras import ops
 from mixlib.blocks.checks import check_tokens, check_width
 from mixlib.blocks.dropout import ByteDropout
 from mixlib.blocks.fnet import FourierTransform
+from mixlib.blocks.fused import GELU, LayerNorm
 
 
 class _ExampleLayer(keras.layers.Layer):
@@ -25,7 +26,10 @@ class _ExampleLayer(keras.layers.Layer):
         return keras.layers.Dense(units, dtype=self.dtype_policy, name=name, **options)
 
     def _norm(self, name):
-        return keras.layers.LayerNormalization(epsilon=1e-6, dtype=self.dtype_policy, name=name)
+        return LayerNorm(epsilon=1e-6, dtype=self.dtype_policy, name=name)
+
+    def _gelu(self, name):
+        return GELU("exact", dtype=self.dtype_policy, name=name)
 
     def _dropout(self, name):
         return ByteDropout(self.dropout_rate, dtype=self.dtype_policy, name=name)
@@ -78,7 +82,8 @@ class MLPMixerLayer(_ExampleLayer):
 
     def _mlp(self, name, units):
         layers = [
-            self._dense(self.num_patches, "widen", activation="gelu"),
+            self._dense(self.num_patches, "widen"),
+            self._gelu("gelu"),
             self._dense(units, "narrow"),
             self._dropout("dropout"),
         ]
@@ -124,7 +129,8 @@ class FNetLayer(_ExampleLayer):
         self.fourier = FourierTransform(dtype=self.dtype_policy, name="fourier")
         self.normalize1, self.normalize2 = self._norm("normalize1"), self._norm("normalize2")
         layers = [
-            self._dense(self.embedding_dim, "widen", activation="gelu"),
+            self._dense(self.embedding_dim, "widen"),
+            self._gelu("gelu"),
             self._dropout("dropout"),
             self._dense(self.embedding_dim, "narrow"),
         ]
@@ -172,7 +178,8 @@ class gMLPLayer(_ExampleLayer):  # noqa: N801 (the published name)
         self._check(input_shape, self.num_patches, self.embedding_dim)
         self.normalize1, self.normalize2 = self._norm("normalize1"), self._norm("normalize2")
         layers = [
-            self._dense(2 * self.embedding_dim, "widen", activation="gelu"),
+            self._dense(2 * self.embedding_dim, "widen"),
+            self._gelu("gelu"),
             self._dropout("dropout"),
         ]
         self.channel_projection1 = keras.Sequential(layers, name="channel_projection1")

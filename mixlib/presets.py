@@ -55,19 +55,19 @@ class Preset:
 
 def _mixer(preset, tokens):
     layers = _stack(blocks.MixerBlock, preset)
-    return [*layers, keras.layers.LayerNormalization(epsilon=1e-6, name="head_norm")], {}
+    return [*layers, blocks.LayerNorm(epsilon=1e-6, name="head_norm")], {}
 
 
 def _gmlp(preset, tokens):
     layers = _stack(blocks.GMLPBlock, preset)
-    return [*layers, keras.layers.LayerNormalization(epsilon=1e-6, name="head_norm")], {}
+    return [*layers, blocks.LayerNorm(epsilon=1e-6, name="head_norm")], {}
 
 
 def _fnet(preset, tokens):
     # FNet normalises and projects its embeddings before the first block.
     normal = keras.initializers.RandomNormal(stddev=0.02)
     embed = [
-        keras.layers.LayerNormalization(epsilon=1e-12, name="embedding_norm"),
+        blocks.LayerNorm(epsilon=1e-12, name="embedding_norm"),
         keras.layers.Dense(
             preset.hidden_dim, kernel_initializer=normal, name="embedding_projection"
         ),

@@ -100,8 +100,8 @@ def test_dropout_is_where_it_was_published():
         for part in (mixer.mlp1, mixer.mlp2, fnet.ffn, gmlp.channel_projection1)
     ]
     assert names == [
-        ["widen", "narrow", "dropout"],
-        ["widen", "narrow", "dropout"],
-        ["widen", "dropout", "narrow"],
-        ["widen", "dropout"],
+        ["widen", "gelu", "narrow", "dropout"],
+        ["widen", "gelu", "narrow", "dropout"],
+        ["widen", "gelu", "dropout", "narrow"],
+        ["widen", "gelu", "dropout"],
     ]

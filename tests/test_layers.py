@@ -15,6 +15,8 @@ LAYERS = {
     "Patches": lambda **k: mixlib.Patches(4, **k),
     "PositionEmbedding": lambda **k: mixlib.PositionEmbedding(20, **k),
     "ByteDropout": lambda **k: blocks.ByteDropout(0.5, **k),
+    "GELU": lambda **k: blocks.GELU("tanh", **k),
+    "LayerNorm": lambda **k: blocks.LayerNorm(epsilon=1e-6, **k),
     "MLP": lambda **k: blocks.MLP(24, dropout_rate=0.5, **k),
     "MixerBlock": lambda **k: mixlib.MixerBlock(10, 24, dropout_rate=0.5, **k),
     "FourierTransform": lambda **k: mixlib.FourierTransform(**k),
@@ -25,8 +27,10 @@ LAYERS = {
     "FNetLayer": lambda **k: keras_example.FNetLayer(CHANNELS, 0.5, **k),
     "gMLPLayer": lambda **k: keras_example.gMLPLayer(TOKENS, CHANNELS, 0.5, **k),
 }
-WITHOUT_WEIGHTS = {"ResizeFlipZoom", "Patches", "FourierTransform", "ByteDropout"}
+WITHOUT_WEIGHTS = {"ResizeFlipZoom", "Patches", "FourierTransform", "ByteDropout", "GELU"}
+STARTS_ALIKE = WITHOUT_WEIGHTS | {"LayerNorm"}
 TAKES_IMAGES = {"ResizeFlipZoom", "Patches"}
+ANY_RANK = {"ByteDropout", "GELU", "LayerNorm", "MLP"}
 WITH_DROPOUT = {
     "ByteDropout", "MLP", "MixerBlock", "FNetBlock", "GMLPBlock", "MLPMixerLayer", "FNetLayer",
     "gMLPLayer",
@@ -117,7 +121,7 @@ def test_a_step_of_training_moves_every_weight(name):
         assert np.isfinite(to_numpy(weight)).all(), weight.path
 
 
-@pytest.mark.parametrize("name", sorted(set(LAYERS) - WITHOUT_WEIGHTS))
+@pytest.mark.parametrize("name", sorted(set(LAYERS) - STARTS_ALIKE))
 def test_two_layers_differ_at_the_start(name):
     x = inputs(name)
     first, second = LAYERS[name](), LAYERS[name]()
@@ -169,7 +173,7 @@ def test_compiled_equals_eager(name):
     assert np.abs(model.predict(x, verbose=0) - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("name", sorted(set(LAYERS) - TAKES_IMAGES - {"MLP", "ByteDropout"}))
+@pytest.mark.parametrize("name", sorted(set(LAYERS) - TAKES_IMAGES - ANY_RANK))
 def test_wrong_rank(name):
     with pytest.raises(ValueError, match=r"\(batch, tokens, channels\)"):
         LAYERS[name]()(np.zeros((2, TOKENS), "float32"))

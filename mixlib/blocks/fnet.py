@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from mixlib.blocks.checks import check_gelu, check_tokens, check_width
+from mixlib.blocks.fused import LayerNorm
 from mixlib.blocks.mlp import MLP
 
 
@@ -118,9 +119,7 @@ class FNetBlock(keras.layers.Layer):
         self.num_channels = input_shape[-1]
 
         def norm(name):
-            return keras.layers.LayerNormalization(
-                epsilon=1e-12, dtype=self.dtype_policy, name=name
-            )
+            return LayerNorm(epsilon=1e-12, dtype=self.dtype_policy, name=name)
 
         self.fourier = FourierTransform(
             self.implementation, dtype=self.dtype_policy, name="fourier"

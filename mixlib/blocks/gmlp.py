@@ -5,6 +5,7 @@ from keras import ops
 
 from mixlib.blocks.checks import check_gelu, check_tokens, check_width
 from mixlib.blocks.dropout import ByteDropout
+from mixlib.blocks.fused import GELU, LayerNorm
 
 
 @keras.saving.register_keras_serializable("mixlib")
@@ -34,9 +35,7 @@ class SpatialGatingUnit(keras.layers.Layer):
                 "SpatialGatingUnit splits the channels in halves, so their number must be even; "
                 f"got {self.num_channels}."
             )
-        self.norm = keras.layers.LayerNormalization(
-            epsilon=1e-5, dtype=self.dtype_policy, name="norm"
-        )
+        self.norm = LayerNorm(epsilon=1e-5, dtype=self.dtype_policy, name="norm")
         self.norm.build((*input_shape[:-1], self.num_channels // 2))
         self.kernel = self.add_weight(
             name="kernel",
@@ -98,10 +97,9 @@ class GMLPBlock(keras.layers.Layer):
                 units, kernel_initializer="lecun_normal", dtype=self.dtype_policy, name=name
             )
 
-        self.norm = keras.layers.LayerNormalization(
-            epsilon=1e-6, dtype=self.dtype_policy, name="norm"
-        )
+        self.norm = LayerNorm(epsilon=1e-6, dtype=self.dtype_policy, name="norm")
         self.widen = dense(self.mlp_dim, "widen")
+        self.activation = GELU(self.gelu, dtype=self.dtype_policy, name="gelu")
         self.gating = SpatialGatingUnit(dtype=self.dtype_policy, name="gating")
         self.narrow = dense(self.num_channels, "narrow")
         self.dropout = ByteDropout(self.dropout_rate, dtype=self.dtype_policy, name="dropout")
@@ -112,7 +110,7 @@ class GMLPBlock(keras.layers.Layer):
 
     def call(self, x, training=None):
         check_tokens(self, x.shape)
-        z = ops.gelu(self.widen(self.norm(x)), approximate=self.gelu == "tanh")
+        z = self.activation(self.widen(self.norm(x)))
         z = self.narrow(self.gating(z))
         return x + self.dropout(z, training=training)
 

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from mixlib.blocks.checks import check_gelu, check_tokens, check_width
+from mixlib.blocks.fused import LayerNorm
 from mixlib.blocks.mlp import MLP
 
 
@@ -46,7 +47,7 @@ class MixerBlock(keras.layers.Layer):
         batch, self.num_tokens, self.num_channels = input_shape
 
         def norm(name):
-            return keras.layers.LayerNormalization(epsilon=1e-6, dtype=self.dtype_policy, name=name)
+            return LayerNorm(epsilon=1e-6, dtype=self.dtype_policy, name=name)
 
         def mlp(width, name):
             return MLP(width, self.dropout_rate, self.gelu, dtype=self.dtype_policy, name=name)

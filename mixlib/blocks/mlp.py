@@ -1,10 +1,10 @@
 """The two-layer perceptron that Mixer and FNet share."""
 
 import keras
-from keras import ops
 
 from mixlib.blocks.checks import check_gelu, check_width
 from mixlib.blocks.dropout import ByteDropout
+from mixlib.blocks.fused import GELU
 
 
 @keras.saving.register_keras_serializable("mixlib")
@@ -52,13 +52,14 @@ class MLP(keras.layers.Layer):
             )
 
         self.widen = dense(self.hidden_dim, "widen")
+        self.activation = GELU(self.gelu, dtype=self.dtype_policy, name="gelu")
         self.narrow = dense(input_shape[-1], "narrow")
         self.dropout = ByteDropout(self.dropout_rate, dtype=self.dtype_policy, name="dropout")
         self.widen.build(input_shape)
         self.narrow.build((*input_shape[:-1], self.hidden_dim))
 
     def call(self, x, training=None):
-        x = ops.gelu(self.widen(x), approximate=self.gelu == "tanh")
+        x = self.activation(self.widen(x))
         return self.dropout(self.narrow(x), training=training)
 
     def compute_output_shape(self, input_shape):
