@@ -38,9 +38,10 @@ full: .venv/ready  ## run the trainings that are missing (MODELS=… EPOCHS=… 
 	$(BIN)/python notebooks/campaign.py $(if $(MODELS),--models $(MODELS)) \
 		$(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(PROFILE),--profile $(PROFILE))
 
-bench: .venv/ready  ## measure speed side by side (half an hour) into benchmarks/results
-	$(INSTALL) -c constraints.txt jax
-	for name in limits training inference growth; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+bench: .venv/ready  ## measure speed side by side (40 minutes) into benchmarks/results
+	$(INSTALL) -c constraints.txt jax torch onnxscript onnxruntime
+	for name in limits training against_timm inference growth; do \
+		$(BIN)/python -m benchmarks.$$name || exit 1; done
 	KERAS_BACKEND=jax $(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.waiting --long
 

@@ -22,11 +22,11 @@ THEORY = {"MLP-Mixer": 1, "FNet, fft": 1, "FNet, dft": 2, "gMLP": 2, "self-atten
 
 
 def attention_block(tokens):
-    """A pre-norm Transformer block of Keras layers."""
-    x = layers.LayerNormalization(epsilon=1e-6)(tokens)
+    """A pre-norm Transformer block of Keras layers, with the norm and GELU of the others."""
+    x = blocks.LayerNorm(epsilon=1e-6)(tokens)
     x = tokens + layers.MultiHeadAttention(4, CHANNELS // 4)(x, x)
-    y = layers.LayerNormalization(epsilon=1e-6)(x)
-    return x + layers.Dense(CHANNELS)(layers.Dense(4 * CHANNELS, activation="gelu")(y))
+    y = layers.Dense(4 * CHANNELS)(blocks.LayerNorm(epsilon=1e-6)(x))
+    return x + layers.Dense(CHANNELS)(blocks.GELU()(y))
 
 
 BLOCKS = {

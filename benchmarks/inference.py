@@ -87,7 +87,12 @@ def main(arguments=None):
             }
             for variant, figures in measure.interleave(runs, options.rounds).items():
                 apart = np.abs(answers[variant] - expected).max() / np.abs(expected).max()
-                row = {"model": name, "batch": batch, "variant": variant, "difference": float(apart)}
+                row = {
+                    "model": name,
+                    "batch": batch,
+                    "variant": variant,
+                    "difference": float(apart),
+                }
                 rows.append(row | figures | {"images_per_second": batch / figures["seconds"]})
     measure.write(options.out / "inference.json", rows, rounds=options.rounds)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import mixlib
-from benchmarks import growth, inference, measure, stock, training, waiting
+from benchmarks import against_timm, growth, inference, measure, stock, training, waiting
 
 TIMES = {"old": iter([9.0, 4.0, 6.0, 8.0]), "new": iter([9.0, 2.0, 2.0, 2.0])}
 
@@ -68,13 +68,32 @@ def test_training_rows(tmp_path, monkeypatch):
 
 
 def test_inference_rows(tmp_path, monkeypatch):
-    monkeypatch.setattr(inference, "MODELS", ("keras_mixer",))
     monkeypatch.setattr(inference, "BATCHES", (1, 3))
-    inference.main(["--rounds", "2", "--out", str(tmp_path)])
+    inference.main(["--rounds", "2", "--models", "keras_mixer", "--out", str(tmp_path)])
     rows = json.loads((tmp_path / "inference.json").read_text())["rows"]
-    assert [row["batch"] for row in rows] == [1, 1, 1, 3, 3, 3]
+    ways = [row["variant"] for row in rows if row["batch"] == 1]
+    assert ways[:3] == ["model(images)", "predict_on_batch", "predict_on_batch, XLA"]
+    assert [row["batch"] for row in rows] == [1] * len(ways) + [3] * len(ways)
+    assert all(row["difference"] <= 1e-5 for row in rows)
     for row in rows:
         assert row["images_per_second"] == pytest.approx(row["batch"] / row["seconds"])
+
+
+def test_a_worker_answers_when_asked_and_says_when_it_ended():
+    code = "import sys\nfor line in sys.stdin:\n  print(0.25, flush=True)\n  if {once}: sys.exit(3)"
+    worker = against_timm.Worker(sys.executable, "-c", code.format(once=False))
+    assert [worker(), worker()] == [0.25, 0.25]
+    worker.close()
+    worker = against_timm.Worker(sys.executable, "-c", code.format(once=True))
+    worker()
+    with pytest.raises((RuntimeError, BrokenPipeError)):
+        worker()
+
+
+def test_without_timm_nothing_is_measured(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("TIMM_PYTHON", raising=False)
+    against_timm.main(["--out", str(tmp_path)])
+    assert "TIMM_PYTHON" in capsys.readouterr().out and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("block", growth.BLOCKS)
