@@ -59,7 +59,7 @@ def test_compiled_otherwise_keeps_the_optimiser():
 def test_training_rows(tmp_path, monkeypatch):
     small = {"one": lambda: training.ours("keras_mixer", num_blocks=1)}
     monkeypatch.setattr(training, "variants", lambda name: {**small, "two": small["one"]})
-    training.main("--models keras_mixer --steps 2 --rounds 2 --out".split() + [str(tmp_path)])
+    training.main("--models keras_mixer --steps 3 --rounds 2 --out".split() + [str(tmp_path)])
     written = json.loads((tmp_path / f"training-{keras.backend.backend()}.json").read_text())
     assert [row["variant"] for row in written["rows"]] == ["one", "two"]
     assert all(row["images_per_second"] > 0 for row in written["rows"])
