@@ -34,9 +34,10 @@ test-oldest: .venv/oldest  ## run the package's tests with the oldest supported 
 lint: .venv/ready  ## check style and spelling, of the notebooks too
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/codespell
 
-full: .venv/ready  ## run the trainings that are missing (MODELS=… EPOCHS=… PROFILE=… for a part)
-	$(BIN)/python notebooks/campaign.py $(if $(MODELS),--models $(MODELS)) \
-		$(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(PROFILE),--profile $(PROFILE))
+full: .venv/ready  ## run the trainings that are missing (ONLY MODELS EPOCHS SEEDS PROFILE=… for a part)
+	$(BIN)/python notebooks/campaign.py $(if $(ONLY),--only $(ONLY)) $(if $(MODELS),--models $(MODELS)) \
+		$(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEEDS),--seeds $(SEEDS)) \
+		$(if $(PROFILE),--profile $(PROFILE)) $(if $(JOBS),--jobs $(JOBS))
 
 bench: .venv/ready  ## measure speed side by side (40 minutes) into benchmarks/results
 	$(INSTALL) -c constraints.txt jax torch onnxscript onnxruntime

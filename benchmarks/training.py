@@ -133,7 +133,7 @@ def main(arguments=None):
     """Measure every model, and write ``training-<backend>.json``."""
     parser = measure.arguments(__doc__, rounds=5)
     parser.add_argument("--models", nargs="+", default=MODELS)
-    parser.add_argument("--steps", type=int, default=6, help="counted steps a round, a multiple of 3")
+    parser.add_argument("--steps", type=int, default=6, help="counted a round, by threes")
     options = parser.parse_args(arguments)
     random = np.random.default_rng(0)
     # Three more: the first call of a variant that takes three steps a call.

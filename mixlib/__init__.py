@@ -5,6 +5,7 @@ import importlib
 from mixlib import (
     augment,
     blocks,
+    checkpoint,
     convert,
     costs,
     data,
@@ -39,6 +40,7 @@ __all__ = [
     "augment",
     "blocks",
     "build_classifier",
+    "checkpoint",
     "convert",
     "costs",
     "create",

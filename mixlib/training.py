@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from mixlib import augment, costs, data
+from mixlib import augment, costs, data, runs
+from mixlib.checkpoint import Checkpoint
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +147,14 @@ def compile_model(model, recipe="keras_example"):
 
 
 def run_experiment(
-    model, dataset, recipe="keras_example", epochs=None, seed=0, callbacks=(), verbose="auto"
+    model,
+    dataset,
+    recipe="keras_example",
+    epochs=None,
+    seed=0,
+    callbacks=(),
+    verbose="auto",
+    checkpoint=None,
 ):
     """Train a model on a data set after a recipe, and measure it on the test images.
 
@@ -171,6 +179,11 @@ def run_experiment(
         More callbacks.
     verbose : {"auto", 0, 1, 2}
         As in `keras.Model.fit`: nothing, a progress bar, or a line an epoch.
+    checkpoint : str or pathlib.Path, optional
+        File, ending in ``.npz``, to store the training in after an epoch. Where it exists, the
+        training goes on from there, and ends as one that was never interrupted; see
+        `mixlib.checkpoint`. `callbacks` take no part in this. The file stays behind: remove it once
+        the experiment is stored.
 
     Returns
     -------
@@ -179,7 +192,8 @@ def run_experiment(
     Raises
     ------
     ValueError
-        When there is no epoch to train, or the data set does not fit the model.
+        When there is no epoch to train, the data set does not fit the model, or the checkpoint
+        belongs to another training.
     """
     recipe = get_recipe(recipe)
     epochs = recipe.epochs if epochs is None else epochs
@@ -191,7 +205,8 @@ def run_experiment(
     train, validation = _split(dataset, recipe, seed)
 
     compile_model(model, recipe)
-    clock = _Clock()
+    batches = _Batches(*train, recipe.batch_size)
+    history = {}
     schedule = [
         keras.callbacks.ReduceLROnPlateau(
             "val_loss", factor=recipe.reduce_factor, patience=recipe.reduce_patience
@@ -200,39 +215,48 @@ def run_experiment(
             "val_loss", patience=recipe.stop_patience, restore_best_weights=True
         ),
     ]
-    fitted = model.fit(
-        *train,
-        batch_size=recipe.batch_size,
+    used = [*schedule, *callbacks, _Epochs(batches, seed, history)]
+    trained = {
+        "model": model.name,
+        "recipe": {**dataclasses.asdict(recipe), "epochs": epochs},
+        "dataset": dataset.name,
+        "dataset_sha256": dataset.checksum(),
+        "seed": seed,
+        "parameters": costs.count_parameters(model),
+        "precision": keras.config.dtype_policy().name,
+    }
+    done = 0
+    if checkpoint is not None:
+        code = {"backend": keras.backend.backend(), "mixlib_sha256": runs.source_checksum()}
+        used.append(Checkpoint(checkpoint, trained | code, history, schedule))
+        done = used[-1].restore(model)
+    model.fit(
+        batches,
         epochs=epochs,
+        initial_epoch=done,
+        shuffle=False,  # the batches are
         validation_data=validation,
-        callbacks=[*schedule, clock, *callbacks],
+        validation_batch_size=recipe.batch_size,
+        callbacks=used,
         verbose=verbose,
     )
-    history = {key: [float(value) for value in values] for key, values in fitted.history.items()}
-    history["seconds"] = clock.seconds
 
     def measure(images, labels):
         return model.evaluate(images, labels, recipe.batch_size, verbose=0, return_dict=True)
 
     validated, tested = measure(*validation), measure(dataset.x_test, dataset.y_test)
     metrics = {
-        "model": model.name,
-        "recipe": {**dataclasses.asdict(recipe), "epochs": epochs},
+        **trained,
         "learning_rate": recipe.learning_rate_of(model.name),
-        "dataset": dataset.name,
-        "dataset_sha256": dataset.checksum(),
         "train_images": len(train[0]),
         "validation_images": len(validation[0]),
         "test_images": len(dataset.x_test),
-        "seed": seed,
         "epochs": len(history["loss"]),
         "best_epoch": 1 + int(np.argmin(history["val_loss"])),
         **{f"test_{key}": float(value) for key, value in tested.items()},
         **{f"validation_{key}": float(value) for key, value in validated.items()},
-        "parameters": costs.count_parameters(model),
         "flops": costs.count_flops(model),
-        "seconds_per_epoch": statistics.median(clock.seconds),
-        "precision": keras.config.dtype_policy().name,
+        "seconds_per_epoch": statistics.median(history["seconds"]),
     }
     return Experiment(metrics, history, model)
 
@@ -262,14 +286,44 @@ def _check_fits(model, dataset):
         )
 
 
-class _Clock(keras.callbacks.Callback):
-    """Seconds of every epoch, validation included."""
+class _Batches(keras.utils.PyDataset):
+    """Batches of the training images, in an order of their own for every epoch."""
 
-    def on_train_begin(self, logs=None):
-        self.seconds = []
+    def __init__(self, images, labels, batch_size):
+        super().__init__()
+        self.images, self.labels, self.batch_size = images, labels, batch_size
+        self.order = np.arange(len(labels))
+
+    def __len__(self):
+        return -(-len(self.labels) // self.batch_size)
+
+    def __getitem__(self, index):
+        rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        return self.images[rows], self.labels[rows]
+
+
+class _Epochs(keras.callbacks.Callback):
+    """Begins every epoch with random numbers of its own, and writes down what came of it.
+
+    Order, augmentation and dropout follow from the seed and the number of the epoch, and not from
+    the epochs before: so a training that is taken up again goes on as if it had not stopped.
+    """
+
+    def __init__(self, batches, seed, history):
+        super().__init__()
+        self.batches, self.seed, self.history = batches, seed, history
 
     def on_epoch_begin(self, epoch, logs=None):
+        random = np.random.default_rng((self.seed, epoch))
+        self.batches.order = random.permutation(len(self.batches.labels))
+        for variable in self.model.non_trainable_variables:
+            if variable.name == "seed_generator_state":
+                variable.assign([int(random.integers(2**31)), 0])
+        self.learning_rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         self.start = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        self.seconds.append(time.perf_counter() - self.start)
+        found = {key: float(value) for key, value in logs.items()}
+        found |= {"learning_rate": self.learning_rate, "seconds": time.perf_counter() - self.start}
+        for key, value in found.items():
+            self.history.setdefault(key, []).append(value)

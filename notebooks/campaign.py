@@ -1,18 +1,21 @@
 """Run the trainings of `book/runs.toml` that are missing.
 
 Each is one papermill run of `train.ipynb`, and ends as a folder in `book/runs`: figures, history,
-log. An interrupted campaign goes on where it was. With --models, --epochs, --profile or --seeds the
-trainings are others than the book's: they go to `_build/runs`, under names that say what they are.
+log. An interrupted campaign goes on where it was, in the middle of a training too. Campaigns that
+run at once, or one with --jobs, share the runs between them. With --models, --epochs, --profile or
+--seeds the trainings are others than the book's: they go to `_build/runs`, under names that say
+what they are.
 """
 
 import argparse
 import contextlib
+import fcntl
 import fnmatch
 import os
 import pathlib
 import platform
 import re
-import shutil
+import subprocess
 import sys
 import tomllib
 
@@ -31,6 +34,7 @@ NOTEBOOK = ROOT / "notebooks" / "train.ipynb"
 CAMPAIGN = ROOT / "book" / "runs.toml"
 BOOK_RUNS = ROOT / "book" / "runs"
 OTHER_RUNS = ROOT / "_build" / "runs"
+CHECKPOINT = "checkpoint.npz"  # as train.ipynb calls it
 
 NAMES = {
     "model": mixlib.presets.PRESETS,
@@ -62,8 +66,11 @@ def main(arguments=None):
     parser.add_argument("--profile", choices=NAMES["profile"], help="data and epochs of a profile")
     parser.add_argument("--seeds", nargs="+", type=int, metavar="SEED", help="once a seed")
     parser.add_argument("--out", type=pathlib.Path, help="folder to store the runs in")
+    parser.add_argument("--jobs", type=int, default=1, help="that many trainings at a time")
     parser.add_argument("--list", action="store_true", help="show the runs and their state only")
     options = parser.parse_args(arguments)
+    if options.jobs < 1:
+        parser.error(f"--jobs must be 1 or more; got {options.jobs}.")
     others = any((options.models, options.epochs is not None, options.profile, options.seeds))
     out = (options.out or (OTHER_RUNS if others else BOOK_RUNS)).resolve()
     try:
@@ -80,24 +87,63 @@ def main(arguments=None):
         return 0
 
     prepare_environment()
-    failed = []
-    missing = [name for name in runs if not is_done(out / name)]
+    helpers = [start_helper(arguments) for _ in range(options.jobs - 1)]
     try:
-        with tqdm(missing, unit="run") as progress:
-            for name in progress:
-                progress.set_description(name)
-                try:
-                    train(name, runs[name], out)
-                except Exception as error:  # whatever stops one run, the others go on
-                    failed.append(name)
-                    reason = COLOURS.sub("", str(error)).strip().splitlines() or [repr(error)]
-                    log = unfinished(out, name) / "log.ipynb"
-                    tqdm.write(f"{name} failed: {reason[-1]}\nIts log: {log}")
+        train_missing(runs, out)
+        for helper in helpers:
+            helper.wait()
     except KeyboardInterrupt:
         print("\nInterrupted. What is done is kept; the same command goes on.", file=sys.stderr)
         return 130
-    print(table(runs, out, failed))
-    return 1 if failed else 0
+    finally:
+        for helper in helpers:
+            helper.terminate()
+    print(table(runs, out))
+    return 1 if any(failure(unfinished(out, name)) for name in runs) else 0
+
+
+def start_helper(arguments):
+    """Start another process of the same campaign, which takes the runs that no other has."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    return subprocess.Popen([sys.executable, __file__, *given, "--jobs", "1"])
+
+
+def train_missing(runs, out):
+    """Train the runs that `out` lacks and no other process is training, one after the other."""
+    missing = [name for name in runs if not is_done(out / name)]
+    with tqdm(missing, unit="run") as progress:
+        for name in progress:
+            progress.set_description(name)
+            folder = unfinished(out, name)
+            with claim(folder) as ours:
+                if ours and not is_done(out / name):
+                    try:
+                        train(name, runs[name], out)
+                    except Exception as error:  # whatever stops one run, the others go on
+                        reason = COLOURS.sub("", str(error)).strip().splitlines() or [repr(error)]
+                        (folder / "failed.txt").write_text(reason[-1] + "\n")
+                        tqdm.write(f"{name} failed: {reason[-1]}\nIts log: {folder / 'log.ipynb'}")
+            with contextlib.suppress(OSError):  # there is something in it
+                folder.rmdir()
+    with contextlib.suppress(OSError):
+        unfinished(out, "").rmdir()
+
+
+@contextlib.contextmanager
+def claim(folder):
+    """Keep other processes from a run's folder; false if one of them has it already.
+
+    The lock goes with the process, however it ends.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(lock)
 
 
 def read_campaign():
@@ -215,10 +261,12 @@ def prepare_environment():
 
 
 def train(name, parameters, out):
-    """Train one run. Its folder appears when it is whole, log included."""
+    """Train one run, from its checkpoint if it has one. Its folder appears when it is whole."""
     folder = unfinished(out, name)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.name != CHECKPOINT:
+            path.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
     log = folder / "log.ipynb"
     papermill.execute_notebook(
         NOTEBOOK,
@@ -234,13 +282,17 @@ def train(name, parameters, out):
         raise RuntimeError(f"{NOTEBOOK.name} ended well, but stored no metrics.json.")
     nbformat.write(clean(nbformat.read(log, as_version=4)), log)
     folder.rename(out / name)
-    with contextlib.suppress(OSError):  # another run failed, and is still there
-        folder.parent.rmdir()
 
 
 def unfinished(out, name):
     """Folder in which a run is trained."""
     return out / ".unfinished" / name
+
+
+def failure(folder):
+    """Why an unfinished run failed: the last line of the error, or nothing."""
+    path = folder / "failed.txt"
+    return path.read_text().strip() if path.is_file() else ""
 
 
 def is_done(folder):
@@ -265,12 +317,19 @@ def clean(log):
     return log
 
 
-def table(runs, out, failed=()):
+def state(folder):
+    """What there is of a run that is not done."""
+    epochs = mixlib.checkpoint.epochs_done(folder / CHECKPOINT)
+    how = "failed" if failure(folder) else "begun" if folder.is_dir() else "missing"
+    return f"{how}, {epochs} epochs stored" if epochs else how
+
+
+def table(runs, out):
     """Tabulate the runs as text: state and figures."""
     rows = [("run", "state", "top-1 (%)", "top-5 (%)", "epochs", "s/epoch", "device", "date")]
     for name in runs:
         if not is_done(out / name):
-            rows.append((name, "failed" if name in failed else "missing", *[""] * 6))
+            rows.append((name, state(unfinished(out, name)), *[""] * 6))
             continue
         run = mixlib.load_run(out / name)
         metrics = run.metrics

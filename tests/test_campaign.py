@@ -3,15 +3,19 @@
 import json
 import os
 import re
+import subprocess
 import sys
+import time
 
 import campaign
 import nbformat
+import numpy as np
 import papermill
 import pytest
 
 import mixlib
 
+POPEN = subprocess.Popen
 METRICS = {
     "test_top_1": 0.2, "test_top_5": 0.5, "epochs": 1, "seconds_per_epoch": 1.0,
     "device": "abacus", "date": "today",
@@ -61,7 +65,7 @@ def calls(place, monkeypatch):
     calls = Calls()
 
     def execute_notebook(notebook, log, parameters, cwd, **options):
-        assert list(cwd.iterdir()) == [], "a run starts in an empty folder"
+        assert {path.name for path in cwd.iterdir()} <= {"checkpoint.npz"}, "nothing else is left"
         calls.append(parameters)
         executed = nbformat.v4.new_notebook(metadata={"papermill": {"parameters": parameters}})
         nbformat.write(executed, log)
@@ -113,6 +117,46 @@ def test_one_run_fails_and_the_next_goes_on(place, calls, capsys):
     assert re.search(r"first +failed", printed)
 
 
+def test_a_stopped_run_keeps_its_checkpoint_and_says_how_far_it_is(place, calls, capsys):
+    folder = place / "runs" / ".unfinished" / "second"
+    folder.mkdir(parents=True)
+    np.savez(folder / "checkpoint.npz", note=json.dumps({"epochs": 17}))
+    assert campaign.main(["--list"]) == 0
+    assert re.search(r"first +missing\nsecond +begun, 17 epochs stored\n", capsys.readouterr().out)
+    calls.stop = {50: RuntimeError("the data are gone")}
+    assert campaign.main([]) == 1
+    assert campaign.main(["--list"]) == 0
+    assert re.search(r"second +failed, 17 epochs stored\n", capsys.readouterr().out)
+    assert (folder / "failed.txt").read_text() == "the data are gone\n"
+    calls.stop = {}
+    assert campaign.main([]) == 0
+    assert not (place / "runs" / ".unfinished").exists()
+
+
+def test_two_campaigns_share_the_runs(place, calls):
+    with campaign.claim(campaign.unfinished(place / "runs", "first")) as ours:
+        assert ours
+        assert campaign.main([]) == 0
+        assert [call["epochs"] for call in calls] == [50]
+    assert campaign.main([]) == 0
+    assert [call["epochs"] for call in calls] == [50, 1]
+
+
+def test_jobs_are_processes_with_the_same_arguments(place, calls, monkeypatch):
+    started = []
+    helper = "import sys; print(sys.argv)"
+    monkeypatch.setattr(
+        campaign.subprocess,
+        "Popen",
+        lambda command: started.append(command) or POPEN([sys.executable, "-c", helper]),
+    )
+    assert campaign.main(["--only", "first", "--jobs", "3"]) == 0
+    assert [command[2:] for command in started] == 2 * [
+        ["--only", "first", "--jobs", "3", "--jobs", "1"]
+    ]
+    assert len(calls) == 1
+
+
 def test_a_run_without_figures_has_failed(place, calls, monkeypatch, capsys):
     monkeypatch.setattr(sys.modules[__name__], "store", lambda folder: None)
     assert campaign.main(["--only", "first"]) == 1
@@ -152,6 +196,7 @@ def test_a_wrong_campaign_is_an_error_before_anything_runs(place, calls, capsys,
         (["--only", "third"], "No run 'third'. Expected one of: first, second"),
         (["--models", "perceiver"], "unknown model 'perceiver'"),
         (["--epochs", "0"], "epochs must be a whole number from 1 up; got 0"),
+        (["--jobs", "0"], "--jobs must be 1 or more; got 0"),
         (["--seeds", "-1"], "seed must be a whole number from 0 up; got -1"),
     ],
 )
@@ -293,6 +338,36 @@ def test_train_ipynb_end_to_end(place):
     printed = "".join(output.get("text", "") for output in outputs)
     assert "Profile smoke" in printed and f"{run.metrics['test_top_1']:.2%}" in printed
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 1
+
+
+def test_a_killed_campaign_goes_on_in_the_middle_of_a_training(place):
+    """Papermill, kernel and all: killed while a checkpoint is there, then run to the end."""
+    (place / "runs.toml").write_text(TOML.split('[[run]]\nname = "second"')[0])
+    campaign_of = (
+        "import pathlib, sys, campaign; campaign.CAMPAIGN = pathlib.Path(sys.argv[1]);"
+        "sys.exit(campaign.main(sys.argv[2:]))"
+    )
+    out = place / "runs"
+    arguments = ["--profile", "smoke", "--epochs", "6", "--out", str(out)]
+    command = [sys.executable, "-c", campaign_of, str(place / "runs.toml"), *arguments]
+    found = os.pathsep.join([str(campaign.NOTEBOOK.parent), os.environ["PYTHONPATH"]])
+    environment = os.environ | {"PYTHONPATH": found}
+    (name,) = campaign.override(campaign.read_campaign(), None, 6, "smoke", None)
+    checkpoint = campaign.unfinished(out, name) / "checkpoint.npz"
+    process = POPEN(command, env=environment)
+    while process.poll() is None and not checkpoint.exists():
+        time.sleep(0.1)
+    assert process.poll() is None, "the campaign ended without a checkpoint"
+    process.kill()
+    process.wait()
+    assert not campaign.is_done(out / name)
+    assert POPEN(command, env=environment).wait() == 0
+    run = mixlib.load_run(out / name)
+    assert run.metrics["epochs"] == len(run.history["loss"]) <= 6
+    assert sorted(os.listdir(out)) == [name]
+    log = nbformat.read(run.path / "log.ipynb", as_version=4)
+    printed = "".join(o.get("text", "") for cell in log.cells for o in cell.get("outputs", []))
+    assert "Epoch 1/6" not in printed and f"Epoch {run.metrics['epochs']}/6" in printed
 
 
 def test_the_books_campaign_can_run(tmp_path):

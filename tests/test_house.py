@@ -17,7 +17,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init_
 # A module imports only from those above it.
 ORDER = [
     "data", "profiles", "patches", "augment", "positions", "blocks", "keras_example", "classifier",
-    "costs", "presets", "training", "runs", "convert", "plots",
+    "costs", "presets", "runs", "checkpoint", "training", "convert", "plots",
 ]  # fmt: skip
 PUBLIC_MODULES = [*ORDER[:5], "blocks", *ORDER[6:]]
 

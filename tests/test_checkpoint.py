@@ -1,0 +1,153 @@
+"""Checkpoints: a training that was killed ends as one that was not."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import mixlib
+from mixlib import checkpoint, data, training
+
+# Dropout, augmentation, a learning rate that falls, best weights that are older than the last.
+TRAIN = """
+import json, os, signal, sys
+import keras, numpy as np
+import mixlib
+from mixlib import checkpoint, data, training
+
+checkpoint.Checkpoint.share = float("inf")
+killed, folder = int(sys.argv[1]), sys.argv[2]
+
+class Kill(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 1 and self.params["epochs"] - self.left == killed:
+            os.kill(os.getpid(), signal.SIGKILL)
+    def on_epoch_begin(self, epoch, logs=None):
+        self.left = self.params["epochs"] - epoch
+
+keras.utils.set_random_seed(0)
+model = mixlib.build_classifier(
+    [mixlib.GMLPBlock(32, dropout_rate=0.2)], patch_size=8, embedding_dim=16, dropout_rate=0.2,
+    preprocessing=mixlib.augment.preprocessing(image_size=None), name="small",
+)
+recipe = training.Recipe("restless", learning_rate=0.05, batch_size=64, reduce_patience=1)
+experiment = mixlib.run_experiment(
+    model, data.load("shapes", 300, 100), recipe, epochs=8, seed=3, verbose=0,
+    callbacks=[Kill()], checkpoint=f"{folder}/checkpoint.npz",
+)
+mixlib.save_run(experiment, folder, weights=True)
+np.savez(f"{folder}/logits.npz", model.predict(data.load("shapes", 300, 100).x_test, verbose=0))
+"""
+
+
+def train(killed, folder):
+    return subprocess.run([sys.executable, "-c", TRAIN, str(killed), str(folder)]).returncode
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    assert train(-1, folder) == 0
+    return mixlib.load_run(folder)
+
+
+def test_the_training_to_be_killed_is_not_an_easy_one(whole):
+    history = whole.history
+    assert min(history["learning_rate"]) < max(history["learning_rate"])
+    assert whole.metrics["best_epoch"] < len(history["loss"]) == 8
+
+
+def test_a_killed_training_ends_as_one_that_was_not(whole, tmp_path):
+    folder = tmp_path / "run"
+    for epoch in (0, 3, 7):
+        assert train(epoch, folder) == -signal.SIGKILL
+        assert checkpoint.epochs_done(folder / "checkpoint.npz") == epoch
+        assert mixlib.list_runs(tmp_path) == []
+    assert train(-1, folder) == 0
+    run = mixlib.load_run(folder)
+    times = {"seconds", "seconds_per_epoch"}
+    for one, other in ((whole.history, run.history), (whole.metrics, run.metrics)):
+        assert one.keys() == other.keys()
+        for key in one.keys() - times:
+            same = one[key] == other[key]
+            if keras.backend.backend() != "tensorflow" and isinstance(one[key], (float, list)):
+                same = np.allclose(one[key], other[key], rtol=1e-4)
+            assert same, key
+    logits = [np.load(path / "logits.npz")["arr_0"] for path in (whole.path, folder)]
+    np.testing.assert_allclose(*logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture
+def experiment(tmp_path, monkeypatch):
+    """A function that trains a little, and leaves a checkpoint after all epochs but the last."""
+    monkeypatch.setattr(checkpoint.Checkpoint, "share", float("inf"))
+    dataset = data.load("shapes", 300, 100)
+
+    def run(seed=0, epochs=3, **options):
+        keras.utils.set_random_seed(0)
+        model = mixlib.build_classifier([], embedding_dim=8, name="small")
+        path = tmp_path / "runs" / "checkpoint.npz"
+        recipe = training.Recipe("short", batch_size=128, **options)
+        return mixlib.run_experiment(
+            model, dataset, recipe, epochs=epochs, seed=seed, checkpoint=path, verbose=0
+        )
+
+    return run
+
+
+def test_the_last_epoch_is_not_stored(experiment, tmp_path):
+    experiment()
+    assert checkpoint.epochs_done(tmp_path / "runs" / "checkpoint.npz") == 2
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["checkpoint.npz"]
+    assert checkpoint.epochs_done(tmp_path / "none.npz") == 0
+
+
+def test_writing_takes_a_share_of_the_time(experiment, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint.Checkpoint, "share", 1e-9)
+    experiment(epochs=5)
+    assert checkpoint.epochs_done(tmp_path / "runs" / "checkpoint.npz") == 1
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"seed": 1}, r"seed \(0 there, 1 here\)"),
+        ({"learning_rate": 0.1}, "recipe"),
+        ({"epochs": 4}, "recipe"),
+    ],
+)
+def test_the_checkpoint_of_another_training_is_refused(experiment, tmp_path, change, said):
+    experiment()
+    path = tmp_path / "runs" / "checkpoint.npz"
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=f"of another training: it differs in {said}.*Remove it"):
+        experiment(**change)
+    assert path.read_bytes() == before
+
+
+def test_the_checkpoint_of_other_code_is_refused(experiment, monkeypatch):
+    experiment()
+    monkeypatch.setattr(mixlib.runs, "source_checksum", lambda: "other")
+    with pytest.raises(ValueError, match=r"differs in mixlib_sha256 \(.* there, 'other' here\)"):
+        experiment()
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a checkpoint", None])
+def test_a_damaged_checkpoint_says_what_to_do(experiment, tmp_path, damage):
+    experiment()
+    path = tmp_path / "runs" / "checkpoint.npz"
+    path.write_bytes(path.read_bytes()[:1000] if damage is None else damage)
+    with pytest.raises(ValueError, match="can't be read .*Remove it to train from the start"):
+        experiment()
+
+
+def test_what_is_noted_can_be_read_without_this_package(experiment, tmp_path):
+    experiment()
+    with np.load(tmp_path / "runs" / "checkpoint.npz") as file:
+        note = json.loads(str(file["note"]))
+    assert note["epochs"] == len(note["history"]["loss"]) == 2
+    assert note["training"]["model"] == "small"
