@@ -316,6 +316,7 @@ class _Epochs(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         random = np.random.default_rng((self.seed, epoch))
         self.batches.order = random.permutation(len(self.batches.labels))
+        keras.utils.set_random_seed(int(random.integers(2**31)))  # PyTorch's dropout has no other
         for variable in self.model.non_trainable_variables:
             if variable.name == "seed_generator_state":
                 variable.assign([int(random.integers(2**31)), 0])

@@ -41,10 +41,10 @@ def outputs_and_gradients(layer, x, eagerly=False):
         values = np.random.default_rng(2).normal(1, 0.3, weight.shape)
         weight.assign(values)
     model.compile(keras.optimizers.SGD(1.0), loss, run_eagerly=eagerly)
-    before = [np.array(weight.numpy()) for weight in model.trainable_weights]
+    before = [np.array(ops.convert_to_numpy(weight)) for weight in model.trainable_weights]
     y = ops.convert_to_numpy(ops.cast(model(x, training=True), "float32"))
     model.train_on_batch(x, x)
-    after = [np.array(weight.numpy()) for weight in model.trainable_weights]
+    after = [np.array(ops.convert_to_numpy(weight)) for weight in model.trainable_weights]
     return [y, *(a - b for a, b in zip(before, after, strict=True))]
 
 
