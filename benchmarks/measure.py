@@ -68,12 +68,18 @@ def arguments(doc, rounds):
 
 def write(path, rows, **more):
     """Write rows, a list of dicts, as JSON with what they were measured on; and print them."""
-    machine = runs.circumstances()
+    machine = runs.circumstances() | {"instructions": instructions()}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"machine": machine, **more, "rows": rows}, indent=1) + "\n")
     for row in rows:
         print("  ".join(_cell(key, value) for key, value in row.items()))
     print("->", path)
+
+
+def instructions(cpuinfo=pathlib.Path("/proc/cpuinfo")):
+    """The vector instructions of an x86 processor that matter here, as Linux names them."""
+    flags = cpuinfo.read_text().split() if cpuinfo.is_file() else []
+    return [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
 
 
 def _quartiles(name, values):

@@ -281,12 +281,13 @@ def train(name, parameters, out):
     if not is_done(folder):
         raise RuntimeError(f"{NOTEBOOK.name} ended well, but stored no metrics.json.")
     nbformat.write(clean(nbformat.read(log, as_version=4)), log)
+    out.mkdir(parents=True, exist_ok=True)
     folder.rename(out / name)
 
 
 def unfinished(out, name):
     """Folder in which a run is trained."""
-    return out / ".unfinished" / name
+    return out.with_name(f"{out.name}.unfinished") / name
 
 
 def failure(folder):

@@ -64,7 +64,13 @@ def test_training_rows(tmp_path, monkeypatch):
     assert [row["variant"] for row in written["rows"]] == ["one", "two"]
     assert all(row["images_per_second"] > 0 for row in written["rows"])
     assert written["rows"][0]["speedup"] == 1
-    assert {"device", "versions", "date", "commit"} <= set(written["machine"])
+    assert {"device", "instructions", "versions", "date", "commit"} <= set(written["machine"])
+
+
+def test_instructions_are_those_of_the_processor(tmp_path):
+    (tmp_path / "cpuinfo").write_text("flags : fpu sse4_2 avx2 avx512f\n")
+    assert measure.instructions(tmp_path / "cpuinfo") == ["avx2", "avx512f"]
+    assert measure.instructions(tmp_path / "none") == []
 
 
 def test_inference_rows(tmp_path, monkeypatch):

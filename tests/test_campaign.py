@@ -89,7 +89,7 @@ def test_trains_what_is_missing_and_skips_what_is_done(place, calls, capsys):
     assert [call["epochs"] for call in calls] == [50]
     whole = ["history.csv", "log.ipynb", "metrics.json"]
     assert sorted(path.name for path in (place / "runs" / "second").iterdir()) == whole
-    assert not (place / "runs" / ".unfinished").exists()
+    assert not (place / "runs.unfinished").exists()
     assert re.search(r"second +done.* 20\.00 +50\.00 +1 +1\.0 +abacus", capsys.readouterr().out)
     assert campaign.main([]) == 0
     assert len(calls) == 1
@@ -112,13 +112,13 @@ def test_one_run_fails_and_the_next_goes_on(place, calls, capsys):
     assert campaign.main([]) == 1
     assert [run.name for run in mixlib.list_runs(place / "runs")] == ["second"]
     printed = capsys.readouterr().out
-    log = place / "runs" / ".unfinished" / "first" / "log.ipynb"
+    log = place / "runs.unfinished" / "first" / "log.ipynb"
     assert "first failed: out of memory" in printed and str(log) in printed and log.is_file()
     assert re.search(r"first +failed", printed)
 
 
 def test_a_stopped_run_keeps_its_checkpoint_and_says_how_far_it_is(place, calls, capsys):
-    folder = place / "runs" / ".unfinished" / "second"
+    folder = place / "runs.unfinished" / "second"
     folder.mkdir(parents=True)
     np.savez(folder / "checkpoint.npz", note=json.dumps({"epochs": 17}))
     assert campaign.main(["--list"]) == 0
@@ -130,7 +130,7 @@ def test_a_stopped_run_keeps_its_checkpoint_and_says_how_far_it_is(place, calls,
     assert (folder / "failed.txt").read_text() == "the data are gone\n"
     calls.stop = {}
     assert campaign.main([]) == 0
-    assert not (place / "runs" / ".unfinished").exists()
+    assert not (place / "runs.unfinished").exists()
 
 
 def test_two_campaigns_share_the_runs(place, calls):
@@ -301,7 +301,7 @@ def test_papermill_runs_this_python_and_leaves_a_clean_log(place, monkeypatch, c
     assert campaign.main([]) == 1
     printed = capsys.readouterr().out
     assert "first failed: AssertionError: one is too few" in printed
-    assert "one is too few" in (place / "runs/.unfinished/first/log.ipynb").read_text()
+    assert "one is too few" in (place / "runs.unfinished/first/log.ipynb").read_text()
 
     log = nbformat.read(place / "runs" / "second" / "log.ipynb", as_version=4)
     printed = "".join(output.text for output in log.cells[-1].outputs)
