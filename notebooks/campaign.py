@@ -261,12 +261,14 @@ def prepare_environment():
 
 
 def train(name, parameters, out):
-    """Train one run, from its checkpoint if it has one. Its folder appears when it is whole."""
+    """Train one run that is claimed, from its checkpoint if it has one.
+
+    Its folder appears when it is whole.
+    """
     folder = unfinished(out, name)
-    for path in folder.iterdir() if folder.is_dir() else ():
+    for path in folder.iterdir():
         if path.name != CHECKPOINT:
             path.unlink()
-    folder.mkdir(parents=True, exist_ok=True)
     log = folder / "log.ipynb"
     papermill.execute_notebook(
         NOTEBOOK,
