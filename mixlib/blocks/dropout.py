@@ -1,4 +1,4 @@
-"""Dropout from a quarter of the random bits."""
+"""Dropout: of single values, from a quarter of the random bits, and of whole branches."""
 
 import keras
 from keras import ops
@@ -38,3 +38,26 @@ class ByteDropout(keras.layers.Dropout):
         # (…, words) of 32 bits -> (…, 4 * words) of 8 bits
         drawn = ops.view(words, "uint8")[..., :channels]
         return ops.where(drawn >= level, inputs * (256 / (256 - level)), 0.0)
+
+
+def stochastic_depth(rate, dtype=None):
+    """Drop a whole branch of the network for some images: dropout with one decision an image.
+
+    Parameters
+    ----------
+    rate : float
+        Share of the images that the branch is dropped for in training.
+    dtype : keras.DTypePolicy, optional
+
+    Returns
+    -------
+    keras.layers.Dropout
+        For tensors (batch, tokens, channels).
+
+    References
+    ----------
+    Huang et al., Deep networks with stochastic depth, 2016.
+    """
+    return keras.layers.Dropout(
+        rate, noise_shape=(None, 1, 1), dtype=dtype, name="stochastic_depth"
+    )

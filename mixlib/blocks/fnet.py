@@ -93,6 +93,9 @@ class FNetBlock(keras.layers.Layer):
         Form of the GELU. The official code uses the tanh approximation.
     implementation : {"fft", "dft"}
         How the Fourier transform is computed; see `FourierTransform`.
+    stochastic_depth_rate : float
+        Share of the images that skip the feed-forward perceptron in training; the others' is scaled
+        up for it.
 
     Raises
     ------
@@ -107,12 +110,21 @@ class FNetBlock(keras.layers.Layer):
     those of the official code.
     """
 
-    def __init__(self, mlp_dim, dropout_rate=0.0, gelu="tanh", implementation="fft", **kwargs):
+    def __init__(
+        self,
+        mlp_dim,
+        dropout_rate=0.0,
+        gelu="tanh",
+        implementation="fft",
+        stochastic_depth_rate=0.0,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.mlp_dim = check_width("mlp_dim", mlp_dim)
         self.dropout_rate = dropout_rate
         self.gelu = check_gelu(gelu)
         self.implementation = implementation
+        self.stochastic_depth_rate = stochastic_depth_rate
 
     def build(self, input_shape):
         check_tokens(self, input_shape)
@@ -130,6 +142,7 @@ class FNetBlock(keras.layers.Layer):
             self.dropout_rate,
             self.gelu,
             kernel_initializer=keras.initializers.RandomNormal(stddev=0.02),
+            stochastic_depth_rate=self.stochastic_depth_rate,
             dtype=self.dtype_policy,
             name="feed_forward",
         )
@@ -153,4 +166,5 @@ class FNetBlock(keras.layers.Layer):
             "dropout_rate": self.dropout_rate,
             "gelu": self.gelu,
             "implementation": self.implementation,
+            "stochastic_depth_rate": self.stochastic_depth_rate,
         }

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from mixlib.blocks.checks import check_gelu, check_tokens, check_width
-from mixlib.blocks.dropout import ByteDropout
+from mixlib.blocks.dropout import ByteDropout, stochastic_depth
 from mixlib.blocks.fused import GELU, LayerNorm
 
 
@@ -68,6 +68,8 @@ class GMLPBlock(keras.layers.Layer):
         Share of the outputs that is dropped in training, before the residual is added.
     gelu : {"tanh", "exact"}
         Form of the GELU. The paper does not say; timm uses the exact one.
+    stochastic_depth_rate : float
+        Share of the images that skip the block in training; the others' is scaled up for it.
 
     Raises
     ------
@@ -80,13 +82,21 @@ class GMLPBlock(keras.layers.Layer):
     Liu et al., Pay Attention to MLPs, 2021, figure 1 and equations 1 and 2.
     """
 
-    def __init__(self, mlp_dim, dropout_rate=0.0, gelu="exact", **kwargs):
+    def __init__(
+        self,
+        mlp_dim,
+        dropout_rate=0.0,
+        gelu="exact",
+        stochastic_depth_rate=0.0,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.mlp_dim = check_width("mlp_dim", mlp_dim)
         if mlp_dim % 2:
             raise ValueError(f"mlp_dim is split in two halves, so it must be even; got {mlp_dim}.")
         self.dropout_rate = dropout_rate
         self.gelu = check_gelu(gelu)
+        self.stochastic_depth_rate = stochastic_depth_rate
 
     def build(self, input_shape):
         check_tokens(self, input_shape)
@@ -103,6 +113,7 @@ class GMLPBlock(keras.layers.Layer):
         self.gating = SpatialGatingUnit(dtype=self.dtype_policy, name="gating")
         self.narrow = dense(self.num_channels, "narrow")
         self.dropout = ByteDropout(self.dropout_rate, dtype=self.dtype_policy, name="dropout")
+        self.stochastic_depth = stochastic_depth(self.stochastic_depth_rate, self.dtype_policy)
         self.norm.build(input_shape)
         self.widen.build(input_shape)
         self.gating.build((batch, self.num_tokens, self.mlp_dim))
@@ -111,8 +122,8 @@ class GMLPBlock(keras.layers.Layer):
     def call(self, x, training=None):
         check_tokens(self, x.shape)
         z = self.activation(self.widen(self.norm(x)))
-        z = self.narrow(self.gating(z))
-        return x + self.dropout(z, training=training)
+        z = self.dropout(self.narrow(self.gating(z)), training=training)
+        return x + self.stochastic_depth(z, training=training)
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -123,4 +134,5 @@ class GMLPBlock(keras.layers.Layer):
             "mlp_dim": self.mlp_dim,
             "dropout_rate": self.dropout_rate,
             "gelu": self.gelu,
+            "stochastic_depth_rate": self.stochastic_depth_rate,
         }

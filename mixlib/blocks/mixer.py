@@ -22,6 +22,8 @@ class MixerBlock(keras.layers.Layer):
         Share of each perceptron's outputs that is dropped in training. The paper's models use 0.
     gelu : {"tanh", "exact"}
         Form of the GELU. The official code uses the tanh approximation, timm the exact one.
+    stochastic_depth_rate : float
+        Share of the images that skip each perceptron in training; the others' is scaled up for it.
 
     Raises
     ------
@@ -35,12 +37,21 @@ class MixerBlock(keras.layers.Layer):
     LeCun-normal and the norms' epsilon is 1e-6, as in the official code.
     """
 
-    def __init__(self, tokens_mlp_dim, channels_mlp_dim, dropout_rate=0.0, gelu="tanh", **kwargs):
+    def __init__(
+        self,
+        tokens_mlp_dim,
+        channels_mlp_dim,
+        dropout_rate=0.0,
+        gelu="tanh",
+        stochastic_depth_rate=0.0,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.tokens_mlp_dim = check_width("tokens_mlp_dim", tokens_mlp_dim)
         self.channels_mlp_dim = check_width("channels_mlp_dim", channels_mlp_dim)
         self.dropout_rate = dropout_rate
         self.gelu = check_gelu(gelu)
+        self.stochastic_depth_rate = stochastic_depth_rate
 
     def build(self, input_shape):
         check_tokens(self, input_shape)
@@ -50,7 +61,14 @@ class MixerBlock(keras.layers.Layer):
             return LayerNorm(epsilon=1e-6, dtype=self.dtype_policy, name=name)
 
         def mlp(width, name):
-            return MLP(width, self.dropout_rate, self.gelu, dtype=self.dtype_policy, name=name)
+            return MLP(
+                width,
+                self.dropout_rate,
+                self.gelu,
+                stochastic_depth_rate=self.stochastic_depth_rate,
+                dtype=self.dtype_policy,
+                name=name,
+            )
 
         self.token_norm, self.channel_norm = norm("token_norm"), norm("channel_norm")
         self.token_mixing = mlp(self.tokens_mlp_dim, "token_mixing")
@@ -78,4 +96,5 @@ class MixerBlock(keras.layers.Layer):
             "channels_mlp_dim": self.channels_mlp_dim,
             "dropout_rate": self.dropout_rate,
             "gelu": self.gelu,
+            "stochastic_depth_rate": self.stochastic_depth_rate,
         }

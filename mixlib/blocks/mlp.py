@@ -3,7 +3,7 @@
 import keras
 
 from mixlib.blocks.checks import check_gelu, check_width
-from mixlib.blocks.dropout import ByteDropout
+from mixlib.blocks.dropout import ByteDropout, stochastic_depth
 from mixlib.blocks.fused import GELU
 
 
@@ -19,13 +19,17 @@ class MLP(keras.layers.Layer):
         Width between the two dense layers.
     dropout_rate : float
         Share of the outputs that is dropped in training.
+    stochastic_depth_rate : float
+        Share of the images whose outputs are all dropped in training, so that only the residual
+        around the perceptron remains.
     gelu : {"tanh", "exact"}
         Form of the GELU: the tanh approximation, or the one with the error function.
     kernel_initializer : str or keras.initializers.Initializer
 
     References
     ----------
-    Hendrycks and Gimpel, Gaussian Error Linear Units, 2016.
+    Hendrycks and Gimpel, Gaussian Error Linear Units, 2016; Huang et al., Deep networks with
+    stochastic depth, 2016.
     """
 
     def __init__(
@@ -34,6 +38,7 @@ class MLP(keras.layers.Layer):
         dropout_rate=0.0,
         gelu="tanh",
         kernel_initializer="lecun_normal",
+        stochastic_depth_rate=0.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -41,6 +46,7 @@ class MLP(keras.layers.Layer):
         self.dropout_rate = dropout_rate
         self.gelu = check_gelu(gelu)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.stochastic_depth_rate = stochastic_depth_rate
 
     def build(self, input_shape):
         def dense(units, name):
@@ -55,12 +61,14 @@ class MLP(keras.layers.Layer):
         self.activation = GELU(self.gelu, dtype=self.dtype_policy, name="gelu")
         self.narrow = dense(input_shape[-1], "narrow")
         self.dropout = ByteDropout(self.dropout_rate, dtype=self.dtype_policy, name="dropout")
+        self.stochastic_depth = stochastic_depth(self.stochastic_depth_rate, self.dtype_policy)
         self.widen.build(input_shape)
         self.narrow.build((*input_shape[:-1], self.hidden_dim))
 
     def call(self, x, training=None):
         x = self.activation(self.widen(x))
-        return self.dropout(self.narrow(x), training=training)
+        x = self.dropout(self.narrow(x), training=training)
+        return self.stochastic_depth(x, training=training)
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -72,4 +80,5 @@ class MLP(keras.layers.Layer):
             "dropout_rate": self.dropout_rate,
             "gelu": self.gelu,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "stochastic_depth_rate": self.stochastic_depth_rate,
         }

@@ -4,7 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+import mixlib
 from mixlib.blocks import ByteDropout
+from mixlib.blocks.dropout import stochastic_depth
 
 BYTES = hasattr(keras.ops, "view")
 
@@ -59,3 +61,34 @@ def test_what_bytes_cannot_do_is_left_to_keras():
 def test_wrong_rate():
     with pytest.raises(ValueError, match="1.5"):
         ByteDropout(1.5)
+
+
+def test_stochastic_depth_drops_whole_images():
+    keras.utils.set_random_seed(0)
+    x = np.ones((2_000, 3, 4), "float32")
+    values = keras.ops.convert_to_numpy(stochastic_depth(0.25)(x, training=True))
+    images = values.reshape(2_000, -1)
+    assert (images == images[:, :1]).all()
+    np.testing.assert_allclose(images[images > 0], 4 / 3, rtol=1e-6)
+    assert abs((images[:, 0] == 0).mean() - 0.25) < 5 * np.sqrt(0.25 * 0.75 / 2_000)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        mixlib.MixerBlock(8, 16, stochastic_depth_rate=0.5),
+        mixlib.GMLPBlock(16, stochastic_depth_rate=0.5),
+    ],
+    ids=lambda block: type(block).__name__,
+)
+def test_a_block_that_is_skipped_gives_back_its_input(block):
+    keras.utils.set_random_seed(0)
+    x = np.random.default_rng(0).normal(size=(200, 6, 8)).astype("float32")
+    block.build(x.shape)
+    trained = keras.ops.convert_to_numpy(block(x, training=True))
+    skipped = (trained == x).all(axis=(1, 2))
+    branches = 2 if isinstance(block, mixlib.MixerBlock) else 1
+    assert abs(skipped.mean() - 0.5**branches) < 0.15
+    np.testing.assert_array_equal(
+        keras.ops.convert_to_numpy(block(x)), keras.ops.convert_to_numpy(block(x, training=False))
+    )
