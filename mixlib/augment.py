@@ -115,6 +115,161 @@ def _zooming(size, factor, flip=False):
     return ops.relu(1 - ops.abs(ops.expand_dims(places, -1) - pixels))
 
 
+@keras.saving.register_keras_serializable("mixlib")
+class RandomAffine(keras.layers.Layer):
+    """In training, mirror, shift, rotate, shear and scale each image at random, all in one warp.
+
+    ``(batch, height, width, channels)``, in and out. Keras has a layer for each of these, and each
+    interpolates anew: four in a row blur an image of 32x32 pixels, and cost four times as much.
+    Edges are reflected.
+
+    Parameters
+    ----------
+    horizontal_flip : bool
+        Whether to mirror images left to right, with probability one half.
+    shift : float
+        Largest shift each way, as a share of height and width. Whole pixels; on 32 pixels 0.125
+        gives the usual random crop with four pixels of padding.
+    rotation : float
+        Largest angle either way, in degrees.
+    shear : float
+        Largest horizontal shear either way: columns moved per row.
+    scale : float
+        Height and width are scaled, each by its own random factor in 1 ± `scale`.
+    seed : int, optional
+        Default: drawn from Keras' global seed.
+
+    Raises
+    ------
+    ValueError
+        When `shift` or `scale` is not from 0 to below 1.
+    """
+
+    def __init__(
+        self,
+        horizontal_flip=True,
+        shift=0.0,
+        rotation=0.0,
+        shear=0.0,
+        scale=0.0,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        for name, value in (("shift", shift), ("scale", scale)):
+            if not 0 <= value < 1:
+                raise ValueError(f"{name} must be from 0 to below 1; got {value!r}.")
+        self.horizontal_flip = horizontal_flip
+        self.shift = shift
+        self.rotation = rotation
+        self.shear = shear
+        self.scale = scale
+        self.seed = seed
+        self.generator = keras.random.SeedGenerator(seed)
+
+    def call(self, images, training=None):
+        images = ops.cast(images, self.compute_dtype)
+        if not training:
+            return images
+        batch, height, width, _ = ops.shape(images)
+        matrices = self.draw(batch, height, width)
+        return ops.image.affine_transform(images, matrices, "bilinear", fill_mode="reflect")
+
+    def draw(self, batch, height, width):
+        """Draw, for each image, from where in the image each new pixel comes.
+
+        Returns
+        -------
+        tensor
+            Shape (batch, 8), as `keras.ops.image.affine_transform` takes it:
+            ``x = m0 x' + m1 y' + m2``, ``y = m3 x' + m4 y' + m5`` in pixels, and two zeros.
+        """
+
+        def uniform(low, high):
+            return keras.random.uniform((batch,), low, high, seed=self.generator)
+
+        angle = uniform(-self.rotation, self.rotation) * (np.pi / 180)
+        shear = uniform(-self.shear, self.shear)
+        across, down = (
+            uniform(1 - self.scale, 1 + self.scale),
+            uniform(1 - self.scale, 1 + self.scale),
+        )
+        mirrored = uniform(0.0, 1.0) < 0.5 * self.horizontal_flip
+        sign = ops.where(mirrored, -1.0, 1.0)
+        cosine, sine = ops.cos(angle), ops.sin(angle)
+        # Rotation times shear times scale; mirroring comes last, so it turns the sign of x.
+        m0, m1 = sign * cosine * across, sign * (cosine * shear - sine) * down
+        m3, m4 = sine * across, (sine * shear + cosine) * down
+        # The middle of the image stays where it is, but for the shift.
+        middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
+        shift_x = ops.round(uniform(-self.shift * width, self.shift * width))
+        shift_y = ops.round(uniform(-self.shift * height, self.shift * height))
+        m2 = middle_x + shift_x - m0 * middle_x - m1 * middle_y
+        m5 = middle_y + shift_y - m3 * middle_x - m4 * middle_y
+        zero = ops.zeros_like(m0)
+        return ops.stack([m0, m1, m2, m3, m4, m5, zero, zero], axis=1)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "horizontal_flip": self.horizontal_flip,
+            "shift": self.shift,
+            "rotation": self.rotation,
+            "shear": self.shear,
+            "scale": self.scale,
+            "seed": self.seed,
+        }
+
+
+def augmentation(colour=0.0, erasing=0.0, seed=None, **affine):
+    """Augmentation of raw images, for training: one warp, a change of colours, an erased box.
+
+    Parameters
+    ----------
+    colour : float
+        Brightness, contrast and saturation each change by up to this share, from 0 to 1.
+    erasing : float
+        Share of the images that lose a random box of up to a third of their area.
+    seed : int, optional
+        Default: drawn from Keras' global seed.
+    **affine
+        Arguments of `RandomAffine`.
+
+    Returns
+    -------
+    keras.Sequential
+        Takes images of 0 to 255, shape (batch, height, width, 3), and gives such images. Computes
+        in float32 under every precision policy. Does nothing outside of training.
+
+    References
+    ----------
+    Zhong et al., Random erasing data augmentation, 2017.
+    """
+    options = {"seed": seed, "dtype": "float32"}
+    layers = [RandomAffine(**affine, **options, name="affine")]
+    if colour:
+        jitter = keras.layers.RandomColorJitter(
+            value_range=(0, 1),  # with 0 to 255, Keras 3.15 saturates colours beyond the range
+            brightness_factor=colour / 2,  # of the whole range, not of the image's own
+            contrast_factor=colour,
+            saturation_factor=(0.5 - colour / 2, 0.5 + colour / 2),  # one half changes nothing
+            **options,
+            name="colour",
+        )
+        into, back = keras.layers.Rescaling(1 / 255), keras.layers.Rescaling(255.0)
+        layers += [into, jitter, back]
+    if erasing:
+        layers.append(
+            keras.layers.RandomErasing(
+                (erasing, erasing), scale=(0.02, 0.33), fill_value=128, **options, name="erasing"
+            )
+        )
+    return keras.Sequential(layers, name="augmentation")
+
+
 def normalization(mean=CIFAR100_MEAN, variance=CIFAR100_VARIANCE):
     """Normalise every channel to mean 0 and variance 1.
 

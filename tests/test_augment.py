@@ -137,3 +137,68 @@ def test_impossible_options(options):
 def test_images_of_unknown_size():
     with pytest.raises(ValueError, match="height, width and channels known"):
         augment.ResizeFlipZoom()(keras.Input((None, None, 3)))
+
+
+def warp(images, **options):
+    """What `RandomAffine` makes of images, with the matrices that it drew."""
+    layer = augment.RandomAffine(seed=1, **options)
+    batch, height, width, _ = images.shape
+    matrices = to_numpy(augment.RandomAffine(seed=1, **options).draw(batch, height, width))
+    return to_numpy(layer(images, training=True)), matrices
+
+
+def test_a_flip_is_exact(images):
+    flipped, matrices = warp(images)
+    mirrored = matrices[:, 0] < 0
+    assert 10 < mirrored.sum() < 54
+    expected = np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
+    np.testing.assert_allclose(flipped, expected, atol=1e-3)
+
+
+def test_a_shift_is_by_whole_pixels_and_reflects(images):
+    shifted, matrices = warp(images, horizontal_flip=False, shift=0.125)
+    right, down = matrices[:, 2], matrices[:, 5]
+    assert set(right) <= set(range(-4, 5)) and len(set(right)) > 5
+    reflected = np.pad(images, ((0, 0), (4, 4), (4, 4), (0, 0)), mode="symmetric")
+    for image, x, y, given in zip(shifted, right, down, reflected, strict=True):
+        x, y = int(x) + 4, int(y) + 4
+        np.testing.assert_allclose(image, given[y : y + 32, x : x + 32], atol=1e-3)
+
+
+def test_a_rotation_keeps_the_middle_and_its_angle():
+    matrices = warp(np.zeros((500, 9, 9, 1)), horizontal_flip=False, rotation=30.0)[1]
+    angles = np.degrees(np.arctan2(matrices[:, 3], matrices[:, 0]))
+    assert -30 <= angles.min() < -28 and 28 < angles.max() <= 30
+    middle = matrices[:, :3] @ [4, 4, 1], matrices[:, 3:6] @ [4, 4, 1]
+    np.testing.assert_allclose(middle, 4, atol=1e-5)
+    determinants = matrices[:, 0] * matrices[:, 4] - matrices[:, 1] * matrices[:, 3]
+    np.testing.assert_allclose(determinants, 1, atol=1e-5)
+
+
+def test_scale_and_shear_are_within_their_bounds():
+    matrices = warp(np.zeros((500, 9, 9, 1)), horizontal_flip=False, scale=0.2, shear=0.1)[1]
+    assert 0.8 <= matrices[:, 0].min() < 0.82 and 1.18 < matrices[:, 4].max() <= 1.2
+    slant = matrices[:, 1] / matrices[:, 4]
+    assert -0.1 <= slant.min() < -0.098 and 0.098 < slant.max() <= 0.1
+
+
+def test_a_warp_is_of_training_only(images):
+    layer = augment.RandomAffine(shift=0.2, rotation=20.0)
+    np.testing.assert_array_equal(to_numpy(layer(images)), images)
+    with pytest.raises(ValueError, match="shift must be from 0 to below 1; got 4"):
+        augment.RandomAffine(shift=4)
+
+
+def test_augmentation_keeps_the_range_of_pixels_and_changes_every_image(images):
+    layers = augment.augmentation(colour=0.4, erasing=0.5, shift=0.125, rotation=10.0, seed=0)
+    output = to_numpy(layers(images, training=True))
+    assert output.dtype == "float32" and 0 <= output.min() and output.max() <= 255
+    assert (np.abs(output - images).mean(axis=(1, 2, 3)) > 1).all()
+    np.testing.assert_allclose(to_numpy(layers(images, training=False)), images, atol=1e-3)
+
+
+def test_about_the_asked_share_of_images_loses_a_box(images):
+    layers = augment.augmentation(erasing=0.25, horizontal_flip=False, seed=0)
+    output = to_numpy(layers(np.concatenate([images] * 8), training=True))
+    erased = (output == 128).mean(axis=(1, 2, 3)) > 0.015
+    assert abs(erased.mean() - 0.25) < 5 * np.sqrt(0.25 * 0.75 / 512)

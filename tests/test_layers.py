@@ -12,6 +12,7 @@ from mixlib import augment, blocks, keras_example
 TOKENS, CHANNELS = 16, 12
 LAYERS = {
     "ResizeFlipZoom": lambda **k: augment.ResizeFlipZoom(20, seed=7, **k),
+    "RandomAffine": lambda **k: augment.RandomAffine(True, 0.1, 20, 0.2, 0.1, seed=7, **k),
     "Patches": lambda **k: mixlib.Patches(4, **k),
     "PositionEmbedding": lambda **k: mixlib.PositionEmbedding(20, **k),
     "ByteDropout": lambda **k: blocks.ByteDropout(0.5, **k),
@@ -27,9 +28,11 @@ LAYERS = {
     "FNetLayer": lambda **k: keras_example.FNetLayer(CHANNELS, 0.5, **k),
     "gMLPLayer": lambda **k: keras_example.gMLPLayer(TOKENS, CHANNELS, 0.5, **k),
 }
-WITHOUT_WEIGHTS = {"ResizeFlipZoom", "Patches", "FourierTransform", "ByteDropout", "GELU"}
+WITHOUT_WEIGHTS = {
+    "ResizeFlipZoom", "RandomAffine", "Patches", "FourierTransform", "ByteDropout", "GELU",
+}  # fmt: skip
 STARTS_ALIKE = WITHOUT_WEIGHTS | {"LayerNorm"}
-TAKES_IMAGES = {"ResizeFlipZoom", "Patches"}
+TAKES_IMAGES = {"ResizeFlipZoom", "RandomAffine", "Patches"}
 ANY_RANK = {"ByteDropout", "GELU", "LayerNorm", "MLP"}
 WITH_DROPOUT = {
     "ByteDropout", "MLP", "MixerBlock", "FNetBlock", "GMLPBlock", "MLPMixerLayer", "FNetLayer",
