@@ -9,8 +9,10 @@ from mixlib import (
     convert,
     costs,
     data,
+    distribution,
     keras_example,
     profiles,
+    recipes,
     runs,
     training,
 )
@@ -25,8 +27,9 @@ from mixlib.classifier import build_classifier
 from mixlib.patches import Patches, unpatchify
 from mixlib.positions import PositionEmbedding
 from mixlib.presets import create, list_presets
+from mixlib.recipes import Recipe
 from mixlib.runs import list_runs, load_run, save_run
-from mixlib.training import Recipe, run_experiment
+from mixlib.training import run_experiment
 
 __all__ = [
     "FNetBlock",
@@ -45,12 +48,14 @@ __all__ = [
     "costs",
     "create",
     "data",
+    "distribution",
     "keras_example",
     "list_presets",
     "list_runs",
     "load_run",
     "plots",
     "profiles",
+    "recipes",
     "run_experiment",
     "runs",
     "save_run",

@@ -5,6 +5,7 @@ import types
 from collections.abc import Mapping
 
 import keras
+import numpy as np
 
 from mixlib import augment, blocks, costs, keras_example
 from mixlib.classifier import build_classifier
@@ -36,6 +37,8 @@ class Preset:
     num_classes : int
     dropout_rate : float
         Before the head.
+    stochastic_depth_rate : float
+        Of the last block; the rate rises linearly from 0 at the first (papers' models only).
     preprocessing : Mapping or None
         Arguments of `mixlib.augment.preprocessing` for the model that takes raw images of 0 to 255;
         None for one that takes images which the caller has normalised.
@@ -50,6 +53,7 @@ class Preset:
     source: str
     num_classes: int = 1000
     dropout_rate: float = 0.0
+    stochastic_depth_rate: float = 0.0
     preprocessing: Mapping | None = None
 
 
@@ -94,9 +98,13 @@ def _keras_gmlp(preset, tokens):
 
 
 def _stack(layer, preset, **sizes):
-    return [
-        layer(**preset.block, **sizes, name=f"block_{index}") for index in range(preset.num_blocks)
-    ]
+    options = [dict(preset.block) for _ in range(preset.num_blocks)]
+    if preset.stochastic_depth_rate:
+        # Early blocks are needed most: the rate rises from 0 along the stack.
+        rates = np.linspace(0, preset.stochastic_depth_rate, preset.num_blocks)
+        for block, rate in zip(options, rates, strict=True):
+            block["stochastic_depth_rate"] = float(rate)
+    return [layer(**block, **sizes, name=f"block_{i}") for i, block in enumerate(options)]
 
 
 # A family turns a row and a number of tokens into layers, and options of `build_classifier`.
@@ -139,6 +147,17 @@ def _tiny(row, num_blocks):
     )
 
 
+def _strong(row, num_blocks, stochastic_depth_rate, **block):
+    """The row of a paper's model, cut down for 32x32 images, to be trained by the strong recipe."""
+    return dataclasses.replace(
+        _tiny(row, num_blocks),
+        block=row.block | block,
+        stochastic_depth_rate=stochastic_depth_rate,
+        # Only normalised: whatever else happens to images in training, the recipe does.
+        preprocessing={"image_size": None, "horizontal_flip": False, "zoom": 0.0},
+    )
+
+
 def _published(family, dropout_rate=0.2):
     return Preset(
         family,
@@ -162,6 +181,9 @@ PRESETS = types.MappingProxyType(
         "mixer_tiny": _tiny(_row_of_mixer(4, 128, 8, 64, 512), 8),
         "fnet_tiny": _tiny(_row_of_fnet(128, 8, 512), 8),
         "gmlp_tiny": _tiny(_row_of_gmlp(128), 7),
+        "mixer": _strong(_row_of_mixer(4, 256, 8, 128, 1024), 12, 0.1),
+        "fnet": _strong(_row_of_fnet(256, 12, 1024), 12, 0.05, implementation="dft"),
+        "gmlp": _strong(_row_of_gmlp(192), 16, 0.1),
         "mixer_s32": _row_of_mixer(32, 512, 8, 256, 2048),
         "mixer_s16": _row_of_mixer(16, 512, 8, 256, 2048),
         "mixer_b32": _row_of_mixer(32, 768, 12, 384, 3072),
@@ -194,9 +216,9 @@ def create(name, num_classes=None, image_size=None, preprocessing=None, **overri
         ``keras_*``, normalisation, flip and zoom for ``*_tiny``, nothing for the others, whose
         images the caller has normalised). False for nothing.
     **overrides
-        Other fields of the row (``num_blocks``, ``hidden_dim``, ``patch_size``, ``dropout_rate``)
-        or arguments of its blocks (``gelu``, ``mlp_dim``, …) to change. ``dropout_rate`` sets the
-        rate in the blocks and before the head.
+        Other fields of the row (``num_blocks``, ``hidden_dim``, ``patch_size``, ``dropout_rate``,
+        ``stochastic_depth_rate``) or arguments of its blocks (``gelu``, ``mlp_dim``, …) to change.
+        ``dropout_rate`` sets the rate in the blocks and before the head.
 
     Returns
     -------
@@ -215,7 +237,9 @@ def create(name, num_classes=None, image_size=None, preprocessing=None, **overri
     if name not in PRESETS:
         raise ValueError(f"Unknown preset {name!r}. Expected one of: {', '.join(PRESETS)}.")
     preset = PRESETS[name]
-    fields = {"num_blocks", "hidden_dim", "patch_size", "dropout_rate"}
+    fields = {"num_blocks", "hidden_dim", "patch_size", "dropout_rate", "stochastic_depth_rate"}
+    if preset.family.startswith("keras_"):
+        fields.remove("stochastic_depth_rate")
     unknown = set(overrides) - fields - set(preset.block)
     if unknown:
         raise ValueError(

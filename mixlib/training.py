@@ -1,82 +1,17 @@
-"""Recipes as data, and the experiment that follows one: compile, fit, evaluate."""
+"""The experiment that follows a recipe: compile, fit, evaluate."""
 
 import dataclasses
+import math
 import statistics
 import time
-from collections.abc import Mapping
 
 import keras
 import numpy as np
+from keras import ops
 
-from mixlib import augment, costs, data, runs
+from mixlib import augment, costs, data, distribution, runs
 from mixlib.checkpoint import Checkpoint
-
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """How a model is trained.
-
-    Parameters
-    ----------
-    name : str
-    epochs : int
-        At most; early stopping may end a training sooner.
-    batch_size : int
-        Images a step.
-    learning_rate : float
-        At the start.
-    learning_rates : Mapping
-        Learning rates of single models, by model name, where they differ from `learning_rate`.
-    weight_decay : float
-        Of AdamW: each step shrinks the weights by this share of the learning rate.
-    validation : {"stratified", "last"}
-        Which training images validate: the same share of every class, drawn at random from the
-        seed, or the last ones.
-    validation_fraction : float
-        Share of the training images that validate.
-    reduce_factor, reduce_patience : float, int
-        The learning rate is multiplied by the factor after that many epochs without a lower
-        validation loss.
-    stop_patience : int
-        Training stops after that many epochs without a lower validation loss. The weights of the
-        best epoch are restored in any case.
-    """
-
-    name: str
-    epochs: int = 50
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    learning_rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    weight_decay: float = 1e-4
-    validation: str = "stratified"
-    validation_fraction: float = 0.1
-    reduce_factor: float = 0.5
-    reduce_patience: int = 5
-    stop_patience: int = 10
-
-    def __post_init__(self):
-        if self.validation not in ("stratified", "last"):
-            raise ValueError(f'validation must be "stratified" or "last"; got {self.validation!r}.')
-        for field in ("epochs", "batch_size"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be 1 or more; got {getattr(self, field)}.")
-
-    def learning_rate_of(self, model_name):
-        """Learning rate for the model of that name."""
-        return self.learning_rates.get(model_name, self.learning_rate)
-
-
-RECIPES = {
-    # The published Keras example, CIFAR-100, 50 epochs, 8 to 9 s an epoch on a V100 (2021), top-1 /
-    # top-5 in %: keras_mixer 47.58 / 77.18, keras_fnet 46.63 / 76.47, keras_gmlp 50.64 / 78.28.
-    "keras_example": Recipe(
-        "keras_example",
-        learning_rates={"keras_mixer": 5e-3, "keras_fnet": 1e-3, "keras_gmlp": 3e-3},
-        validation="last",
-    ),
-    # The same optimiser and schedule for any model, validated on a stratified split.
-    "baseline": Recipe("baseline"),
-}
+from mixlib.recipes import get_recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,30 +34,7 @@ class Experiment:
     model: keras.Model = dataclasses.field(repr=False)
 
 
-def get_recipe(recipe):
-    """Return a recipe by name, or the recipe itself.
-
-    Parameters
-    ----------
-    recipe : str or Recipe
-
-    Returns
-    -------
-    Recipe
-
-    Raises
-    ------
-    ValueError
-        For an unknown name; the message lists those that exist.
-    """
-    if isinstance(recipe, Recipe):
-        return recipe
-    if recipe not in RECIPES:
-        raise ValueError(f"Unknown recipe {recipe!r}. Expected one of: {', '.join(RECIPES)}.")
-    return RECIPES[recipe]
-
-
-def compile_model(model, recipe="keras_example"):
+def compile_model(model, recipe="keras_example", steps=None):
     """Compile a model as a recipe trains it: AdamW, cross-entropy of the logits, top-1 and top-5.
 
     Parameters
@@ -130,19 +42,55 @@ def compile_model(model, recipe="keras_example"):
     model : keras.Model
         From images to logits. Its name chooses the recipe's learning rate.
     recipe : str or Recipe
+    steps : (int, int), optional
+        Steps an epoch, and epochs: what a recipe with schedule="cosine" spreads its schedule over.
+
+    Raises
+    ------
+    ValueError
+        When the recipe needs `steps`, and there are none.
     """
     recipe = get_recipe(recipe)
+    learning_rate = recipe.learning_rate_of(model.name)
+    momentum = 0.0
+    if recipe.schedule == "cosine":
+        if steps is None:
+            raise ValueError(
+                f"The recipe {recipe.name!r} lowers the learning rate over the whole training. "
+                "Give steps=(steps an epoch, epochs)."
+            )
+        learning_rate = _cosine(learning_rate, recipe, *steps)
+        momentum = np.exp(-1 / (recipe.ema * math.prod(steps))) if recipe.ema else 0.0
+    optimizer = keras.optimizers.AdamW(
+        learning_rate,
+        weight_decay=recipe.weight_decay,
+        global_clipnorm=recipe.clip_norm,
+        use_ema=recipe.ema > 0,
+        ema_momentum=float(momentum),
+    )
+    if recipe.decayed == "kernels":
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    targets = "" if isinstance(model, AugmentedTraining) else "Sparse"
     model.compile(
-        optimizer=keras.optimizers.AdamW(
-            learning_rate=recipe.learning_rate_of(model.name), weight_decay=recipe.weight_decay
-        ),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        optimizer=optimizer,
+        loss=getattr(keras.losses, f"{targets}CategoricalCrossentropy")(from_logits=True),
         metrics=[
             keras.metrics.SparseCategoricalAccuracy(name="top_1"),
             keras.metrics.SparseTopKCategoricalAccuracy(5, name="top_5"),
         ],
         # As the published example ran. On two cores XLA gains nothing: see the book on speed.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+    )
+
+
+def _cosine(learning_rate, recipe, steps_per_epoch, epochs):
+    """Schedule that rises through the warm-up, then falls along half a cosine to zero."""
+    total = steps_per_epoch * epochs
+    warmup = min(round(recipe.warmup_epochs * steps_per_epoch), total // 2)
+    if not warmup:
+        return keras.optimizers.schedules.CosineDecay(learning_rate, total)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, total - warmup, warmup_target=learning_rate, warmup_steps=warmup
     )
 
 
@@ -155,13 +103,14 @@ def run_experiment(
     callbacks=(),
     verbose="auto",
     checkpoint=None,
+    distribute=None,
 ):
     """Train a model on a data set after a recipe, and measure it on the test images.
 
-    The model's normalisation layers are fitted to the training images first. AdamW minimises the
-    cross-entropy of the logits; the learning rate falls and training stops when the validation loss
-    stalls, and the weights of the best epoch are restored. Validation and test figures are measured
-    with these weights, after the training.
+    The model's normalisation layers are fitted to the training images first. Then AdamW minimises
+    the cross-entropy of the logits, as the recipe says. Validation and test figures are measured
+    after the training, with the weights that it ends with: those of the best epoch, or the last
+    ones, or their average.
 
     Parameters
     ----------
@@ -169,7 +118,7 @@ def run_experiment(
         From images to logits. Its name chooses the recipe's learning rate.
     dataset : mixlib.data.Dataset
     recipe : str or Recipe
-        Name of one of `RECIPES`, or a recipe of your own.
+        Name of one of `mixlib.recipes.RECIPES`, or a recipe of your own.
     epochs : int, optional
         Default: the recipe's.
     seed : int
@@ -184,6 +133,10 @@ def run_experiment(
         training goes on from there, and ends as one that was never interrupted; see
         `mixlib.checkpoint`. `callbacks` take no part in this. The file stays behind: remove it once
         the experiment is stored.
+    distribute : {None, "data_parallel"}
+        "data_parallel" trains on all devices at once, on the JAX backend: each holds all weights
+        and takes its part of every batch. After `keras.distribution.initialize` these are the
+        devices of all processes, each of which makes the same call.
 
     Returns
     -------
@@ -192,30 +145,15 @@ def run_experiment(
     Raises
     ------
     ValueError
-        When there is no epoch to train, the data set does not fit the model, or the checkpoint
-        belongs to another training.
+        When there is no epoch to train, the data set does not fit the model, the checkpoint belongs
+        to another training, or batches can't be shared out to the devices.
     """
     recipe = get_recipe(recipe)
     epochs = recipe.epochs if epochs is None else epochs
     if not isinstance(epochs, int) or epochs < 1:
         raise ValueError(f"epochs must be a whole number, 1 or more; got {epochs!r}.")
     _check_fits(model, dataset)
-    keras.utils.set_random_seed(seed)
-    augment.adapt(model, dataset.x_train)
     train, validation = _split(dataset, recipe, seed)
-
-    compile_model(model, recipe)
-    batches = _Batches(*train, recipe.batch_size)
-    history = {}
-    schedule = [
-        keras.callbacks.ReduceLROnPlateau(
-            "val_loss", factor=recipe.reduce_factor, patience=recipe.reduce_patience
-        ),
-        keras.callbacks.EarlyStopping(
-            "val_loss", patience=recipe.stop_patience, restore_best_weights=True
-        ),
-    ]
-    used = [*schedule, *callbacks, _Epochs(batches, seed, history)]
     trained = {
         "model": model.name,
         "recipe": {**dataclasses.asdict(recipe), "epochs": epochs},
@@ -223,28 +161,50 @@ def run_experiment(
         "dataset_sha256": dataset.checksum(),
         "seed": seed,
         "parameters": costs.count_parameters(model),
-        "precision": keras.config.dtype_policy().name,
+        "precision": model.dtype_policy.name,
     }
-    done = 0
-    if checkpoint is not None:
-        code = {"backend": keras.backend.backend(), "mixlib_sha256": runs.source_checksum()}
-        used.append(Checkpoint(checkpoint, trained | code, history, schedule))
-        done = used[-1].restore(model)
-    model.fit(
-        batches,
-        epochs=epochs,
-        initial_epoch=done,
-        shuffle=False,  # the batches are
-        validation_data=validation,
-        validation_batch_size=recipe.batch_size,
-        callbacks=used,
-        verbose=verbose,
-    )
+    history = {}
+    keras.utils.set_random_seed(seed)
+    with distribution.scope(distribute) as share:
+        fitted = _copy(model) if distribute else model
+        augment.adapt(fitted, dataset.x_train)
+        trainee = AugmentedTraining(fitted, recipe) if recipe.changes_images else fitted
+        labels_too = trainee is not fitted
+        size = _even_batch_size(len(validation[1]), recipe.batch_size, share.devices)
+        validating = _Batches(*validation, size, share, labels_too=labels_too)
+        batches = _Batches(
+            *train, recipe.batch_size, share, recipe.drop_incomplete, labels_too=labels_too
+        )
+        compile_model(trainee, recipe, (len(batches), epochs))
+        schedule = _plateau(recipe) if recipe.schedule == "plateau" else []
+        used = [*schedule, *callbacks, _Epochs(batches, seed, history)]
+        done = 0
+        if checkpoint is not None:
+            code = {"backend": keras.backend.backend(), "mixlib_sha256": runs.source_checksum()}
+            used.append(Checkpoint(checkpoint, trained | code, history, schedule))
+            done = used[-1].restore(trainee)
+        trainee.fit(
+            batches,
+            epochs=epochs,
+            initial_epoch=done,
+            shuffle=False,  # the batches are
+            validation_data=validating,
+            callbacks=used,
+            verbose=verbose,
+        )
+        weights = [ops.convert_to_numpy(variable) for variable in fitted.weights]
+    if fitted is not model:
+        model.set_weights(weights)
+        augment.adapt(model, dataset.x_train)  # the layers keep what follows from these weights
+    if trainee is not model:
+        compile_model(model, recipe, (len(batches), epochs))
 
     def measure(images, labels):
-        return model.evaluate(images, labels, recipe.batch_size, verbose=0, return_dict=True)
+        size = _even_batch_size(len(labels), recipe.batch_size)
+        return model.evaluate(images, labels, size, verbose=0, return_dict=True)
 
     validated, tested = measure(*validation), measure(dataset.x_test, dataset.y_test)
+    best = np.argmin(history["val_loss"]) if recipe.schedule == "plateau" else epochs - 1
     metrics = {
         **trained,
         "learning_rate": recipe.learning_rate_of(model.name),
@@ -252,13 +212,92 @@ def run_experiment(
         "validation_images": len(validation[0]),
         "test_images": len(dataset.x_test),
         "epochs": len(history["loss"]),
-        "best_epoch": 1 + int(np.argmin(history["val_loss"])),
+        "best_epoch": 1 + int(best),
         **{f"test_{key}": float(value) for key, value in tested.items()},
         **{f"validation_{key}": float(value) for key, value in validated.items()},
         "flops": costs.count_flops(model),
         "seconds_per_epoch": statistics.median(history["seconds"]),
+        "devices": share.devices,
     }
     return Experiment(metrics, history, model)
+
+
+class AugmentedTraining(keras.Model):
+    """A classifier in training, whose images and targets a recipe changes inside the step.
+
+    Takes ``{"images": …, "labels": …}``, gives ``{"logits": …, "targets": …}``: outside of training
+    the classifier's logits and the labels as one-hot rows; in training the logits of images that
+    are augmented and mixed with one another, and targets that are mixed alike and smoothed.
+
+    Parameters
+    ----------
+    classifier : keras.Model
+        From images of 0 to 255 to logits.
+    recipe : Recipe
+    """
+
+    def __init__(self, classifier, recipe):
+        super().__init__(name=classifier.name)
+        self.classifier = classifier
+        self.num_classes = classifier.output_shape[-1]
+        self.mixup, self.cutmix = recipe.mixup, recipe.cutmix
+        self.label_smoothing = recipe.label_smoothing
+        self.augmentation = augment.augmentation(**recipe.augmentation)
+        options = {"dtype": "float32"}
+        self.mix_up = keras.layers.MixUp(0.8, **options)
+        self.cut_mix = keras.layers.CutMix((1.0, 1.0), **options)
+        self.generator = keras.random.SeedGenerator()
+        self.built = True  # as the classifier is; nothing else has weights
+
+    def call(self, inputs, training=None):
+        images = inputs["images"]
+        targets = ops.one_hot(inputs["labels"], self.num_classes, dtype="float32")
+        if training:
+            images = self.augmentation(images, training=True)
+            images, targets = self._mix(images, targets)
+            targets = (1 - self.label_smoothing) * targets + self.label_smoothing / self.num_classes
+        return {"logits": self.classifier(images, training=training), "targets": targets}
+
+    def _mix(self, images, targets):
+        """Blend some images with others, put boxes of others into some, leave the rest."""
+        if not self.mixup + self.cutmix:
+            return images, targets
+        drawn = keras.random.uniform((ops.shape(images)[0], 1), seed=self.generator)
+        low = 0.0
+        plain = {"images": images, "labels": targets}
+        for share, layer in ((self.mixup, self.mix_up), (self.cutmix, self.cut_mix)):
+            mixed = layer(plain, training=True)
+            chosen = ops.logical_and(drawn >= low, drawn < low + share)
+            images = ops.where(chosen[:, :, None, None], mixed["images"], images)
+            targets = ops.where(chosen, mixed["labels"], targets)
+            low += share
+        return images, targets
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return super().compute_loss(
+            x, y_pred["targets"], y_pred["logits"], sample_weight, training=training
+        )
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        return super().compute_metrics(x, y, y_pred["logits"], sample_weight)
+
+
+def _copy(model):
+    """The same model once more, created where it is called."""
+    copy = type(model).from_config(model.get_config())
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _plateau(recipe):
+    return [
+        keras.callbacks.ReduceLROnPlateau(
+            "val_loss", factor=recipe.reduce_factor, patience=recipe.reduce_patience
+        ),
+        keras.callbacks.EarlyStopping(
+            "val_loss", patience=recipe.stop_patience, restore_best_weights=True
+        ),
+    ]
 
 
 def _split(dataset, recipe, seed):
@@ -289,17 +328,42 @@ def _check_fits(model, dataset):
 class _Batches(keras.utils.PyDataset):
     """Batches of the training images, in an order of their own for every epoch."""
 
-    def __init__(self, images, labels, batch_size):
+    def __init__(self, images, labels, batch_size, share, drop_incomplete=False, labels_too=False):
         super().__init__()
-        self.images, self.labels, self.batch_size = images, labels, batch_size
+        self.images, self.labels, self.share = images, labels, share
+        self.labels_too = labels_too
+        self.batch_size = min(batch_size, len(labels))
+        if self.batch_size % share.devices:
+            raise ValueError(
+                f"{share.devices} devices can't share batches of {self.batch_size} images evenly. "
+                "Choose a batch_size that their number divides."
+            )
+        # An incomplete batch, too, must have the same number of images for every device.
+        self.used = len(labels) - len(labels) % (
+            self.batch_size if drop_incomplete else share.devices
+        )
         self.order = np.arange(len(labels))
 
     def __len__(self):
-        return -(-len(self.labels) // self.batch_size)
+        return -(-self.used // self.batch_size)
 
     def __getitem__(self, index):
-        rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
-        return self.images[rows], self.labels[rows]
+        end = min((index + 1) * self.batch_size, self.used)
+        rows = self.share.rows(self.order[index * self.batch_size : end])
+        images, labels = self.images[rows], self.labels[rows]
+        return ({"images": images, "labels": labels} if self.labels_too else images), labels
+
+
+def _even_batch_size(images, at_most, devices=1):
+    """Batch size that makes all batches equal, so that a step is compiled for one shape only."""
+    sizes = range(devices, min(images, at_most) + 1, devices)
+    even = max((size for size in sizes if images % size == 0), default=0)
+    if devices > 1 and not even:
+        raise ValueError(
+            f"{devices} devices can't share {images} validation images evenly. Choose a "
+            "validation_fraction that makes their number a multiple."
+        )
+    return even if devices > 1 or 4 * even >= min(images, at_most) else at_most
 
 
 class _Epochs(keras.callbacks.Callback):

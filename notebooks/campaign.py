@@ -9,6 +9,7 @@ what they are.
 
 import argparse
 import contextlib
+import dataclasses
 import fcntl
 import fnmatch
 import os
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tomllib
 
+import keras
 import nbformat
 import papermill
 import traitlets
@@ -38,9 +40,10 @@ CHECKPOINT = "checkpoint.npz"  # as train.ipynb calls it
 
 NAMES = {
     "model": mixlib.presets.PRESETS,
-    "recipe": mixlib.training.RECIPES,
+    "recipe": mixlib.recipes.RECIPES,
     "dataset": mixlib.data.DATASETS,
     "profile": mixlib.profiles.PROFILES,
+    "precision": ("float32", "mixed_bfloat16"),
 }
 # An absolute path up to its last part, which stays. URLs and fractions are not matched.
 FOLDERS = re.compile(r"(?<![\w./])/(?:[\w.+@~-]+/)+")
@@ -206,15 +209,17 @@ def override(runs, models=None, epochs=None, profile=None, seeds=None):
 
 def describe(parameters):
     """Make a name from all parameters: keras_fnet-keras_example-cifar100-2epochs-seed0-full."""
-    order = ["model", "recipe", "dataset", "epochs", "seed", "profile"]
+    order = ["model", "overrides", "recipe", "changes", "dataset", "epochs", "seed", "profile"]
     words = []
     for key in sorted(parameters, key=lambda key: order.index(key) if key in order else len(order)):
         value = parameters[key]
-        if key == "epochs":
+        if isinstance(value, dict):
+            words += [f"{name}{value[name]}" for name in sorted(value)]
+        elif key == "epochs":
             words.append("1epoch" if value == 1 else f"{value}epochs")
         else:
             words.append(str(value) if key in NAMES else f"{key}{value}")
-    return "-".join(words)
+    return re.sub(r"[^\w.-]", "", "-".join(words))
 
 
 def check(runs, out):
@@ -240,12 +245,20 @@ def check(runs, out):
                     f"Run {name!r}: unknown {key} {parameters[key]!r}. Expected one of: "
                     f"{', '.join(NAMES[key])}."
                 )
-        for key, least in (("epochs", 1), ("seed", 0)):
+        for key, least in (("epochs", 1), ("seed", 0), ("train_size", 1)):
             value = parameters.get(key, least)
             if type(value) is not int or value < least:
                 raise ValueError(
                     f"Run {name!r}: {key} must be a whole number from {least} up; got {value!r}."
                 )
+        try:
+            recipe = mixlib.recipes.get_recipe(parameters.get("recipe", "keras_example"))
+            dataclasses.replace(recipe, **parameters.get("changes", {}))
+            if parameters.get("overrides"):
+                with keras.StatelessScope(initialize_variables=False):  # shapes, no values
+                    mixlib.create(parameters["model"], **parameters["overrides"])
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"Run {name!r}: {error}") from error
         folder = out / name
         if folder.exists() and not is_done(folder):
             raise ValueError(f"{folder} is there but holds no run. Move it away or remove it.")

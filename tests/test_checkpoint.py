@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 import mixlib
-from mixlib import checkpoint, data, training
+from mixlib import checkpoint, data
 
 # Dropout, augmentation, a learning rate that falls, best weights that are older than the last.
 TRAIN = """
 import json, os, signal, sys
 import keras, numpy as np
 import mixlib
-from mixlib import checkpoint, data, training
+from mixlib import checkpoint, data
 
 checkpoint.Checkpoint.share = float("inf")
 killed, folder = int(sys.argv[1]), sys.argv[2]
@@ -34,7 +34,7 @@ model = mixlib.build_classifier(
     [mixlib.GMLPBlock(32, dropout_rate=0.2)], patch_size=8, embedding_dim=16, dropout_rate=0.2,
     preprocessing=mixlib.augment.preprocessing(image_size=None), name="small",
 )
-recipe = training.Recipe("restless", learning_rate=0.05, batch_size=64, reduce_patience=1)
+recipe = mixlib.Recipe("restless", learning_rate=0.05, batch_size=64, reduce_patience=1)
 experiment = mixlib.run_experiment(
     model, data.load("shapes", 300, 100), recipe, epochs=8, seed=3, verbose=0,
     callbacks=[Kill()], checkpoint=f"{folder}/checkpoint.npz",
@@ -91,7 +91,7 @@ def experiment(tmp_path, monkeypatch):
         keras.utils.set_random_seed(0)
         model = mixlib.build_classifier([], embedding_dim=8, name="small")
         path = tmp_path / "runs" / "checkpoint.npz"
-        recipe = training.Recipe("short", batch_size=128, **options)
+        recipe = mixlib.Recipe("short", batch_size=128, **options)
         return mixlib.run_experiment(
             model, dataset, recipe, epochs=epochs, seed=seed, checkpoint=path, verbose=0
         )

@@ -15,6 +15,9 @@ PARAMETERS = {
     "mixer_tiny": 1_143_780,
     "fnet_tiny": 1_101_924,
     "gmlp_tiny": 1_094_180,
+    "mixer": 6_556_772,
+    "fnet": 6_440_036,
+    "gmlp": 5_450_148,
     "mixer_s32": 19_104_624,
     "mixer_s16": 18_528_264,
     "mixer_b32": 60_293_428,
@@ -53,6 +56,21 @@ def test_the_small_models_of_the_papers_are_of_one_size():
     sizes = [PARAMETERS[name] for name in ("mixer_tiny", "fnet_tiny", "gmlp_tiny")]
     assert min(sizes) >= 1e6 and max(sizes) <= 1.5e6
     assert max(sizes) <= 1.05 * min(sizes)
+
+
+@pytest.mark.parametrize("name", ["mixer", "fnet", "gmlp"])
+def test_later_blocks_are_skipped_more_often(name):
+    blocks = [layer for layer in mixlib.create(name, num_blocks=3).layers if "block_" in layer.name]
+    last = PRESETS[name].stochastic_depth_rate
+    assert last > 0
+    assert [block.stochastic_depth_rate for block in blocks] == [0, last / 2, last]
+    none = mixlib.create(name, num_blocks=1, stochastic_depth_rate=0.0).get_layer("block_0")
+    assert none.stochastic_depth_rate == 0
+
+
+def test_the_published_models_know_no_stochastic_depth():
+    with pytest.raises(ValueError, match="keras_mixer has no stochastic_depth_rate"):
+        mixlib.create("keras_mixer", stochastic_depth_rate=0.1)
 
 
 @pytest.mark.parametrize("name", SMALL)

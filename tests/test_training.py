@@ -1,13 +1,12 @@
 """Recipes and experiments."""
 
-import dataclasses
-
 import keras
 import numpy as np
 import pytest
 
 import mixlib
-from mixlib import data, training
+from mixlib import data, recipes, training
+from mixlib.recipes import Recipe
 
 
 @pytest.fixture(scope="module")
@@ -29,15 +28,6 @@ def small_model(name="small", **options):
 
 def weights_of(model):
     return [keras.ops.convert_to_numpy(weight) for weight in model.trainable_weights]
-
-
-def test_the_published_recipe():
-    recipe = training.get_recipe("keras_example")
-    assert (recipe.epochs, recipe.batch_size, recipe.weight_decay) == (50, 128, 1e-4)
-    assert (recipe.reduce_factor, recipe.reduce_patience, recipe.stop_patience) == (0.5, 5, 10)
-    assert (recipe.validation, recipe.validation_fraction) == ("last", 0.1)
-    rates = [recipe.learning_rate_of(f"keras_{name}") for name in ("mixer", "fnet", "gmlp")]
-    assert rates == [0.005, 0.001, 0.003]
 
 
 def test_what_an_experiment_leaves(dataset):
@@ -65,7 +55,7 @@ def test_reported_figures_are_those_of_the_restored_weights(dataset):
                 head = self.model.get_layer("head").kernel
                 head.assign(100 * np.random.default_rng(0).normal(size=head.shape))
 
-    recipe = training.Recipe("short", batch_size=32)
+    recipe = Recipe("short", batch_size=32)
     model = small_model()
     experiment = mixlib.run_experiment(
         model, dataset, recipe, epochs=4, callbacks=[Spoil()], verbose=0
@@ -82,9 +72,7 @@ def test_reported_figures_are_those_of_the_restored_weights(dataset):
 
 
 def test_stops_early_and_lowers_the_learning_rate(dataset):
-    recipe = training.Recipe(
-        "still", learning_rate=1e-9, reduce_patience=1, stop_patience=3, batch_size=128
-    )
+    recipe = Recipe("still", learning_rate=1e-9, reduce_patience=1, stop_patience=3, batch_size=128)
     history = mixlib.run_experiment(small_model(), dataset, recipe, epochs=9, verbose=0).history
     assert len(history["loss"]) < 9
     assert history["learning_rate"][-1] < 1e-9
@@ -102,7 +90,7 @@ def test_a_seed_repeats_an_experiment(dataset):
 
 
 def test_learns(dataset):
-    recipe = training.Recipe("eager", learning_rate=1e-2, batch_size=32)
+    recipe = Recipe("eager", learning_rate=1e-2, batch_size=32)
     history = mixlib.run_experiment(small_model(), dataset, recipe, epochs=5, verbose=0).history
     assert history["loss"][-1] < 0.9 * np.log(100)
 
@@ -116,14 +104,14 @@ def test_the_normalisation_is_fitted_to_the_training_images(dataset):
 
 
 def test_the_last_tenth_validates_in_the_published_recipe(dataset):
-    train, validation = training._split(dataset, training.RECIPES["keras_example"], seed=0)
+    train, validation = training._split(dataset, recipes.RECIPES["keras_example"], seed=0)
     np.testing.assert_array_equal(validation[0], dataset.x_train[270:])
     np.testing.assert_array_equal(train[1], dataset.y_train[:270])
 
 
 def test_a_stratified_part_validates_otherwise():
     dataset = data.load("shapes", 1_000, 100)
-    train, validation = training._split(dataset, training.RECIPES["baseline"], seed=0)
+    train, validation = training._split(dataset, recipes.RECIPES["baseline"], seed=0)
     assert np.bincount(validation[1]).tolist() == [1] * 100
     assert np.bincount(train[1]).tolist() == [9] * 100
 
@@ -141,20 +129,6 @@ def test_data_that_does_not_fit_the_model(dataset):
         mixlib.run_experiment(small_model(image_size=64), dataset)
 
 
-def test_recipes_that_do_not_exist(dataset):
-    with pytest.raises(ValueError, match="'fast'. Expected one of: keras_example, baseline"):
-        mixlib.run_experiment(small_model(), dataset, "fast")
-    with pytest.raises(ValueError, match='"stratified" or "last"'):
-        training.Recipe("odd", validation="first")
-    with pytest.raises(ValueError, match="epochs must be 1 or more"):
-        training.Recipe("odd", epochs=0)
-
-
-def test_a_recipe_is_frozen():
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        training.Recipe("mine").epochs = 3
-
-
 def test_compile_model_takes_the_learning_rate_of_the_model():
     rates = {"keras_mixer": 0.005, "keras_fnet": 0.001, "keras_gmlp": 0.003}
     for name, rate in rates.items():
@@ -164,3 +138,145 @@ def test_compile_model_takes_the_learning_rate_of_the_model():
         assert isinstance(model.optimizer, keras.optimizers.AdamW)
     with pytest.raises(ValueError, match="Unknown recipe 'nothing'"):
         training.compile_model(model, "nothing")
+
+
+STRONG = Recipe(
+    "strong, in short",
+    batch_size=64,
+    drop_incomplete=True,
+    learning_rate=5e-3,
+    weight_decay=0.05,
+    decayed="kernels",
+    clip_norm=1.0,
+    schedule="cosine",
+    warmup_epochs=1,
+    ema=0.02,
+    label_smoothing=0.1,
+    augmentation={"shift": 0.125, "rotation": 10.0, "colour": 0.2, "erasing": 0.25},
+    mixup=0.25,
+    cutmix=0.25,
+)
+
+
+def test_learns_by_a_recipe_with_everything(dataset):
+    experiment = mixlib.run_experiment(small_model(), dataset, STRONG, epochs=6, verbose=0)
+    metrics, history = experiment.metrics, experiment.history
+    assert history["loss"][-1] < 0.98 * history["loss"][0]
+    assert metrics["best_epoch"] == metrics["epochs"] == 6
+    logits = experiment.model.predict(dataset.x_test, verbose=0)
+    assert metrics["test_top_1"] == pytest.approx((logits.argmax(1) == dataset.y_test).mean())
+    assert metrics["recipe"]["augmentation"]["shift"] == 0.125
+
+
+def test_the_learning_rate_warms_up_and_falls_to_zero(dataset):
+    history = mixlib.run_experiment(small_model(), dataset, STRONG, epochs=5, verbose=0).history
+    rates = history["learning_rate"]  # at the beginning of each epoch
+    assert rates[0] == 0 and rates[1] == pytest.approx(5e-3)
+    half_cosine = 5e-3 * (1 + np.cos(np.pi * np.arange(4) / 4)) / 2
+    np.testing.assert_allclose(rates[1:], half_cosine, rtol=1e-5)
+
+
+def test_a_cosine_needs_the_number_of_steps():
+    with pytest.raises(ValueError, match=r"Give steps=\(steps an epoch, epochs\)"):
+        training.compile_model(small_model(), STRONG)
+
+
+def test_the_average_of_the_weights_takes_their_place(dataset):
+    """Two trainings that differ in nothing else end apart, the average nearer to the start."""
+
+    class Last(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.weights = weights_of(self.model)
+
+    trained = {}
+    for ema in (0.0, 0.3):
+        recipe = Recipe("averaged", schedule="cosine", learning_rate=0.01, ema=ema, batch_size=64)
+        model, last = small_model(), Last()
+        start = weights_of(model)
+        mixlib.run_experiment(model, dataset, recipe, epochs=3, callbacks=[last], verbose=0)
+        trained[ema] = start, last.weights, weights_of(model)
+    for one, other in zip(trained[0.0][1], trained[0.3][1], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    start, last, average = (np.concatenate([w.ravel() for w in part]) for part in trained[0.3])
+    assert 0.05 < np.linalg.norm(average - last) / np.linalg.norm(last - start) < 1
+    for last, end in zip(*trained[0.0][1:], strict=True):
+        np.testing.assert_array_equal(last, end)
+
+
+def test_weight_decay_can_spare_biases_and_norms():
+    for decayed, spared in (("all", False), ("kernels", True)):
+        model = small_model()
+        recipe = Recipe("decayed", schedule="cosine", decayed=decayed)
+        training.compile_model(model, recipe, steps=(4, 2))
+        model.optimizer.build(model.trainable_variables)
+        uses = model.optimizer._use_weight_decay
+        names = {variable.name for variable in model.trainable_variables if not uses(variable)}
+        assert names == ({"bias", "gamma", "beta"} if spared else set())
+
+
+@pytest.fixture
+def augmented():
+    """A classifier that gives back the mean of its image, and what a recipe makes of it."""
+
+    def make(**fields):
+        model = keras.Sequential(
+            [keras.Input((32, 32, 3)), keras.layers.Flatten(), keras.layers.Dense(10)], name="mean"
+        )
+        kernel = np.zeros((32 * 32 * 3, 10), "float32")
+        kernel[:, 0] = 1 / len(kernel)
+        model.set_weights([kernel, np.zeros(10)])
+        return training.AugmentedTraining(model, Recipe("mixed", **fields))
+
+    return make
+
+
+def changed(model, training):
+    """Mean of the image and targets for images that are as bright as their label says."""
+    keras.utils.set_random_seed(0)
+    labels = np.arange(500) % 10
+    images = np.broadcast_to(labels[:, None, None, None], (500, 32, 32, 3)).astype("float32")
+    given = model({"images": images, "labels": labels}, training=training)
+    return labels, *(keras.ops.convert_to_numpy(given[key]) for key in ("logits", "targets"))
+
+
+@pytest.mark.parametrize("fields", [{"mixup": 0.5}, {"cutmix": 0.5}, {"mixup": 0.2, "cutmix": 0.3}])
+def test_images_and_targets_are_mixed_in_the_same_shares(augmented, fields):
+    labels, logits, targets = changed(augmented(**fields), training=True)
+    np.testing.assert_allclose(targets.sum(axis=1), 1, rtol=1e-5)
+    # CutMix counts whole pixels, its targets fractions of them.
+    np.testing.assert_allclose(logits[:, 0], targets @ np.arange(10), atol=0.6)
+    mixed = targets.max(axis=1) < 1
+    assert 0.5 * 0.8 < mixed.mean() < 0.5 * 1.2  # some meet an image of their own class
+    np.testing.assert_array_equal(targets[~mixed].argmax(axis=1), labels[~mixed])
+
+
+def test_nothing_is_changed_outside_of_training(augmented):
+    model = augmented(mixup=0.5, cutmix=0.5, label_smoothing=0.1, augmentation={"shift": 0.1})
+    labels, logits, targets = changed(model, training=False)
+    np.testing.assert_array_equal(targets, np.eye(10)[labels])
+    np.testing.assert_allclose(logits[:, 0], labels, rtol=1e-4, atol=1e-5)
+
+
+def test_labels_are_smoothed_in_training(augmented):
+    labels, _, targets = changed(augmented(label_smoothing=0.2), training=True)
+    np.testing.assert_allclose(targets, 0.8 * np.eye(10)[labels] + 0.02, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "images, at_most, devices, size",
+    [(5_000, 128, 1, 125), (10_000, 512, 1, 500), (30, 128, 1, 30), (4_999, 128, 1, 128),
+     (5_000, 128, 4, 100), (40, 128, 4, 40)],
+)  # fmt: skip
+def test_batches_that_measure_are_all_of_one_size(images, at_most, devices, size):
+    assert training._even_batch_size(images, at_most, devices) == size
+
+
+def test_an_incomplete_batch_can_be_left_out(dataset):
+    images, labels = dataset.x_train, dataset.y_train
+    share = mixlib.distribution.Share()
+    sizes = [
+        [len(batches[index][1]) for index in range(len(batches))]
+        for drop in (False, True)
+        for batches in [training._Batches(images, labels, 128, share, drop)]
+    ]
+    assert sizes == [[128, 128, 44], [128, 128]]

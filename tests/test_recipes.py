@@ -1,0 +1,54 @@
+"""Recipes: what the published one says, and what none can say."""
+
+import dataclasses
+
+import pytest
+
+from mixlib import recipes
+from mixlib.recipes import Recipe
+
+
+def test_the_published_recipe():
+    recipe = recipes.get_recipe("keras_example")
+    assert (recipe.epochs, recipe.batch_size, recipe.weight_decay) == (50, 128, 1e-4)
+    assert recipe.schedule == "plateau" and not recipe.changes_images
+    assert (recipe.reduce_factor, recipe.reduce_patience, recipe.stop_patience) == (0.5, 5, 10)
+    assert (recipe.validation, recipe.validation_fraction) == ("last", 0.1)
+    rates = [recipe.learning_rate_of(f"keras_{name}") for name in ("mixer", "fnet", "gmlp")]
+    assert rates == [0.005, 0.001, 0.003]
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_recipes_are_known_by_their_names(name):
+    assert recipes.get_recipe(name).name == name
+
+
+def test_a_recipe_of_ones_own():
+    recipe = Recipe("mine", mixup=0.1)
+    assert recipes.get_recipe(recipe) is recipe and recipe.changes_images
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        recipe.epochs = 3
+
+
+def test_an_unknown_recipe():
+    with pytest.raises(ValueError, match="'fast'. Expected one of: keras_example, baseline"):
+        recipes.get_recipe("fast")
+
+
+@pytest.mark.parametrize(
+    "fields, said",
+    [
+        ({"validation": "first"}, 'validation must be "stratified" or "last"; got \'first\''),
+        ({"schedule": "linear"}, 'schedule must be "plateau" or "cosine"; got \'linear\''),
+        ({"decayed": "none"}, 'decayed must be "all" or "kernels"'),
+        ({"epochs": 0}, "epochs must be 1 or more; got 0"),
+        ({"batch_size": 0}, "batch_size must be 1 or more"),
+        ({"mixup": 1.5}, "mixup must be from 0 to 1; got 1.5"),
+        ({"mixup": 0.6, "cutmix": 0.5}, "together 1 at most; got 0.6 and 0.5"),
+        ({"ema": 0.1}, 'go with schedule="cosine"'),
+        ({"warmup_epochs": 2}, 'go with schedule="cosine"'),
+    ],
+)
+def test_what_no_recipe_can_say(fields, said):
+    with pytest.raises(ValueError, match=said):
+        Recipe("odd", **fields)
