@@ -10,9 +10,9 @@ from mixlib.blocks import FourierTransform, SpatialGatingUnit
 def count_flops(model):
     """Count the floating-point operations of one forward pass of one image.
 
-    A multiply-add counts as two. Dense layers count, the mixing of tokens in gates, and Fourier
-    transforms: by the fast algorithm, 5/2 n log2 n operations for n real values. Norms, activations
-    and sums do not, as is usual; they take time all the same.
+    A multiply-add counts as two. Dense layers count, convolutions, attention, the mixing of tokens
+    in gates, and Fourier transforms: by the fast algorithm, 5/2 n log2 n operations for n real
+    values. Norms, activations and sums do not, as is usual; they take time all the same.
 
     Parameters
     ----------
@@ -23,17 +23,34 @@ def count_flops(model):
     -------
     int
     """
-    counted = {
-        keras.layers.Dense: lambda layer, size: 2 * size * layer.units,
-        SpatialGatingUnit: lambda layer, size: 2 * (size // 2) * layer.num_tokens,
-        FourierTransform: lambda layer, size: round(2.5 * size * math.log2(size)),
-    }
     total = 0
     for layer in model._flatten_layers():
-        if type(layer) in counted:
-            size = math.prod(layer.get_build_config()["input_shape"][1:])  # values of one image
-            total += counted[type(layer)](layer, size)
-    return total
+        if type(layer) in _OPERATIONS:
+            shapes = layer.get_build_config()
+            shape = shapes.get("input_shape") or shapes["shapes_dict"]["query_shape"]
+            total += _OPERATIONS[type(layer)](layer, *shape[1:])
+    return round(total)
+
+
+def _attention(layer, tokens, channels):
+    width = layer.num_heads * layer.key_dim
+    # Queries, keys, values and output; scores, and the values that they weigh.
+    return 2 * tokens * (4 * channels * width + 2 * tokens * width)
+
+
+def _convolution(layer, height, width, channels):
+    places = math.ceil(height / layer.strides[0]) * math.ceil(width / layer.strides[1])
+    return 2 * places * math.prod(layer.kernel_size) * channels * layer.filters
+
+
+# Operations of a layer on an input of that shape, without the batch.
+_OPERATIONS = {
+    keras.layers.Dense: lambda layer, *shape: 2 * math.prod(shape) * layer.units,
+    keras.layers.Conv2D: _convolution,
+    keras.layers.MultiHeadAttention: _attention,
+    SpatialGatingUnit: lambda layer, tokens, channels: tokens * tokens * channels,
+    FourierTransform: lambda layer, *shape: 2.5 * math.prod(shape) * math.log2(math.prod(shape)),
+}
 
 
 def count_parameters(model):

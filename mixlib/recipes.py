@@ -142,6 +142,19 @@ RECIPES = {
     ),
     # The same optimiser and schedule for any model, validated on a stratified split.
     "baseline": Recipe("baseline"),
+    # For comparing models: nothing that favours one of them; the learning rate is tuned for each.
+    "fair": Recipe(
+        "fair",
+        epochs=60,
+        batch_size=256,
+        drop_incomplete=True,
+        weight_decay=0.05,
+        decayed="kernels",
+        clip_norm=1.0,
+        schedule="cosine",
+        warmup_epochs=3,
+        label_smoothing=0.1,
+    ),
     # All that is known to help a small model without attention on 50,000 images. Not yet measured.
     "strong": Recipe(
         "strong",

@@ -9,9 +9,11 @@ what they are.
 
 import argparse
 import contextlib
+import copy
 import dataclasses
 import fcntl
 import fnmatch
+import itertools
 import os
 import pathlib
 import platform
@@ -30,6 +32,7 @@ from tqdm import tqdm
 from tqdm.contrib import DummyTqdmFile
 
 import mixlib
+from benchmarks import yardsticks
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 NOTEBOOK = ROOT / "notebooks" / "train.ipynb"
@@ -39,7 +42,7 @@ OTHER_RUNS = ROOT / "_build" / "runs"
 CHECKPOINT = "checkpoint.npz"  # as train.ipynb calls it
 
 NAMES = {
-    "model": mixlib.presets.PRESETS,
+    "model": [*mixlib.presets.PRESETS, *yardsticks.MODELS],
     "recipe": mixlib.recipes.RECIPES,
     "dataset": mixlib.data.DATASETS,
     "profile": mixlib.profiles.PROFILES,
@@ -153,7 +156,7 @@ def read_campaign():
     """Read `runs.toml`: the parameters of each run, by its name."""
     rows = tomllib.loads(CAMPAIGN.read_text()).get("run", [])
     runs = {}
-    for row in rows:
+    for row in itertools.chain.from_iterable(map(expand, rows)):
         name = row.pop("name", "")
         if not re.fullmatch(r"\w[\w.-]*", name) or "model" not in row:
             raise ValueError(
@@ -164,6 +167,25 @@ def read_campaign():
             raise ValueError(f"{CAMPAIGN.name}: two runs are called {name!r}.")
         runs[name] = row
     return runs
+
+
+def expand(row):
+    """Make a row a run of every combination of the values that its `each` lists.
+
+    A key may name a part: ``each = {"changes.mixup" = [0.0, 0.5]}``. The name says which is which,
+    by the last word of the key: ``name = "mixup{mixup}"``.
+    """
+    each = row.pop("each", {})
+    for values in itertools.product(*each.values()):
+        one = copy.deepcopy(row)
+        for key, value in zip(each, values, strict=True):
+            *path, last = key.split(".")
+            part = one
+            for word in path:
+                part = part.setdefault(word, {})
+            part[last] = value
+        words = {key.split(".")[-1]: value for key, value in zip(each, values, strict=True)}
+        yield one | {"name": row.get("name", "").format(**words)}
 
 
 def select(runs, patterns):
@@ -254,7 +276,7 @@ def check(runs, out):
         try:
             recipe = mixlib.recipes.get_recipe(parameters.get("recipe", "keras_example"))
             dataclasses.replace(recipe, **parameters.get("changes", {}))
-            if parameters.get("overrides"):
+            if parameters.get("overrides") and parameters["model"] in mixlib.presets.PRESETS:
                 with keras.StatelessScope(initialize_variables=False):  # shapes, no values
                     mixlib.create(parameters["model"], **parameters["overrides"])
         except (TypeError, ValueError) as error:

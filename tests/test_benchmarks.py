@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 
 import mixlib
-from benchmarks import against_timm, growth, inference, measure, stock, training, waiting
+from benchmarks import (
+    against_timm,
+    growth,
+    inference,
+    measure,
+    stock,
+    training,
+    waiting,
+    yardsticks,
+)
 
 TIMES = {"old": iter([9.0, 4.0, 6.0, 8.0]), "new": iter([9.0, 2.0, 2.0, 2.0])}
 
@@ -126,3 +135,23 @@ def test_stored_results_say_what_they_were_measured_on():
         written = json.loads(path.read_text())
         assert written["rows"], path
         assert {"device", "versions", "date", "mixlib_sha256"} <= set(written["machine"]), path
+
+
+@pytest.mark.parametrize("name", yardsticks.MODELS)
+def test_yardsticks_are_of_the_size_of_what_they_measure(name):
+    model = yardsticks.create(name, num_classes=100)
+    ours = [mixlib.costs.count_parameters(mixlib.create(f"{family}_tiny"))
+            for family in ("mixer", "fnet", "gmlp")]  # fmt: skip
+    assert 0.98 * min(ours) < mixlib.costs.count_parameters(model) < 1.02 * max(ours)
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("uint8")
+    logits = keras.ops.convert_to_numpy(model(images))
+    assert logits.shape == (2, 100) and np.isfinite(logits).all()
+    experiment = mixlib.run_experiment(
+        model, mixlib.data.load("shapes", 100, 50), "fair", epochs=1, verbose=0
+    )
+    assert np.isfinite(experiment.metrics["test_loss"])
+
+
+def test_an_unknown_yardstick():
+    with pytest.raises(ValueError, match="'resnet50'. Expected one of: vit_tiny, cnn_tiny"):
+        yardsticks.create("resnet50")

@@ -178,6 +178,11 @@ def test_a_run_without_figures_has_failed(place, calls, monkeypatch, capsys):
         ('"keras_example"', '"secret"', "unknown recipe 'secret'. Expected one of: keras_example"),
         ('"cifar100"', '"mnist"', "unknown dataset 'mnist'. Expected one of: cifar100"),
         ('"full"', '"huge"', "unknown profile 'huge'. Expected one of: smoke"),
+        ("epochs = 50", "changes = {mixup = 2.0}", "'second': mixup must be from 0 to 1; got 2.0"),
+        ("epochs = 50", "changes = {mixing = 1}", "'second': .*unexpected keyword.*'mixing'"),
+        ("epochs = 50", "overrides = {depth = 1}", "'second': keras_mixer has no depth"),
+        ("epochs = 50", 'precision = "int8"', "unknown precision 'int8'. Expected one of: float32"),
+        ("epochs = 50", "each = {seed = [1, 2]}", "two runs are called 'second'"),
         ("[[run]]", "[[run", "Expected"),
     ],
 )
@@ -186,8 +191,29 @@ def test_a_wrong_campaign_is_an_error_before_anything_runs(place, calls, capsys,
     with pytest.raises(SystemExit) as stopped:
         campaign.main([])
     assert stopped.value.code == 2
-    assert message in capsys.readouterr().err
+    assert re.search(message, capsys.readouterr().err)
     assert calls == []
+
+
+def test_a_row_for_every_combination():
+    row = {
+        "name": "{model}-rate{learning_rate}",
+        "each": {"model": ["a", "b"], "changes.learning_rate": [0.1, 0.2]},
+        "changes": {"mixup": 0.5},
+    }
+    runs = {run["name"]: run for run in campaign.expand(row)}
+    assert list(runs) == ["a-rate0.1", "a-rate0.2", "b-rate0.1", "b-rate0.2"]
+    assert runs["b-rate0.1"]["model"] == "b"
+    assert runs["b-rate0.1"]["changes"] == {"mixup": 0.5, "learning_rate": 0.1}
+
+
+def test_names_of_changed_runs_say_what_was_changed():
+    parameters = {
+        "model": "mixer", "overrides": {"num_blocks": 2}, "recipe": "strong",
+        "changes": {"mixup": 0.5, "augmentation": {"shift": 0.1}}, "seed": 1, "profile": "smoke",
+    }  # fmt: skip
+    name = "mixer-num_blocks2-strong-augmentationshift0.1-mixup0.5-seed1-smoke"
+    assert campaign.describe(parameters) == name
 
 
 @pytest.mark.parametrize(
@@ -379,8 +405,22 @@ def test_the_books_campaign_can_run(tmp_path):
     assert list(runs)[:3] == published[:3]
     for name, row in runs.items():
         assert row["profile"] == "full"
-        epochs = "1epoch" if row["epochs"] == 1 else f"{row['epochs']}epochs"
-        assert epochs in name and row["model"] in name and f"seed{row['seed']}" in name
+        if name in published:
+            epochs = "1epoch" if row["epochs"] == 1 else f"{row['epochs']}epochs"
+            assert epochs in name and row["model"] in name and f"seed{row['seed']}" in name
+
+
+def test_each_rung_of_the_ladder_adds_to_the_one_before():
+    rungs = [row for name, row in campaign.read_campaign().items() if name.startswith("ladder-")]
+    off = {"stochastic_depth_rate": 0.0, "augmentation": {}} | dict.fromkeys(
+        ("label_smoothing", "mixup", "cutmix", "ema"), 0.0
+    )
+    missing = [row.get("overrides", {}) | row.get("changes", {}) for row in rungs]
+    assert missing[0] == off and missing[-1] == {}
+    shared = [{key: row[key] for key in row.keys() - {"overrides", "changes"}} for row in rungs]
+    assert all(row == shared[0] for row in shared)
+    for fewer, more in zip(missing[1:], missing[:-1], strict=True):
+        assert fewer.keys() <= more.keys() and fewer != more
 
 
 @pytest.mark.parametrize("run", mixlib.list_runs(), ids=lambda run: run.name)
@@ -390,7 +430,8 @@ def test_a_stored_run_is_what_the_campaign_says(run):
         "recipe": run.metrics["recipe"]["name"],
         "epochs": run.metrics["recipe"]["epochs"],
     }
-    assert {key: trained[key] for key in row if key != "profile"} == {
-        key: value for key, value in row.items() if key != "profile"
-    }
+    changes = row.pop("changes", {})
+    assert {key: run.metrics["recipe"][key] for key in changes} == changes
+    del row["profile"]
+    assert {key: trained[key] for key in row} == row
     assert_clean(nbformat.read(run.path / "log.ipynb", as_version=4))

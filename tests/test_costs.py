@@ -44,6 +44,16 @@ def test_fourier_transform_by_hand():
     )
 
 
+def test_convolution_and_attention_by_hand():
+    convolution = keras.layers.Conv2D(7, 3, 2, padding="same")
+    convolution.build((None, 9, 8, 5))
+    assert costs.count_flops(convolution) == 2 * (5 * 4) * (3 * 3 * 5 * 7)
+    attention = keras.layers.MultiHeadAttention(4, 6)
+    attention.build((None, TOKENS, CHANNELS), (None, TOKENS, CHANNELS))
+    projections = 4 * TOKENS * CHANNELS * CHANNELS
+    assert costs.count_flops(attention) == 2 * (projections + 2 * TOKENS * TOKENS * CHANNELS)
+
+
 def test_timm_agrees_on_nine_models():
     assert len(GMACS) == 9
 

@@ -1,0 +1,96 @@
+"""Two yardsticks of the size of the `*_tiny` models: a transformer and a convolutional network.
+
+Built of Keras' layers; only stem, positions and head of the transformer are mixlib's, so that it
+differs from the models without attention in its blocks alone.
+"""
+
+import keras
+
+import mixlib
+
+MODELS = ("vit_tiny", "cnn_tiny")
+
+
+def create(name, num_classes=100, image_size=32):
+    """Create a yardstick with fresh weights.
+
+    Parameters
+    ----------
+    name : {"vit_tiny", "cnn_tiny"}
+    num_classes : int
+    image_size : int or tuple of int
+        Height and width of the images, in pixels.
+
+    Returns
+    -------
+    keras.Model
+        From images (batch, height, width, 3) of 0 to 255 to logits, augmented as the `*_tiny` are.
+    """
+    preprocessing = mixlib.augment.preprocessing(image_size=None)
+    if name == "vit_tiny":
+        blocks = [TransformerBlock(4, 576, name=f"block_{index}") for index in range(5)]
+        return mixlib.build_classifier(
+            [*blocks, keras.layers.LayerNormalization(epsilon=1e-6, name="head_norm")],
+            image_size,
+            num_classes,
+            positional_encoding=True,
+            preprocessing=preprocessing,
+            name=name,
+        )
+    if name == "cnn_tiny":
+        return _residual_network(image_size, num_classes, preprocessing, name)
+    raise ValueError(f"Unknown yardstick {name!r}. Expected one of: {', '.join(MODELS)}.")
+
+
+class TransformerBlock(keras.layers.Layer):
+    """Attention, then a perceptron, each with a norm before and a residual around it.
+
+    Dosovitskiy et al., An image is worth 16x16 words, 2020, equations 2 and 3.
+    """
+
+    def __init__(self, num_heads, mlp_dim, **kwargs):
+        super().__init__(**kwargs)
+        self.num_heads, self.mlp_dim = num_heads, mlp_dim
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        self.attention_norm, self.mlp_norm = (
+            keras.layers.LayerNormalization(epsilon=1e-6) for _ in range(2)
+        )
+        self.attention = keras.layers.MultiHeadAttention(self.num_heads, channels // self.num_heads)
+        self.mlp = mixlib.blocks.MLP(self.mlp_dim, gelu="exact")
+        for layer in (self.attention_norm, self.mlp_norm, self.mlp):
+            layer.build(input_shape)
+        self.attention.build(input_shape, input_shape)
+
+    def call(self, x, training=None):
+        y = self.attention_norm(x)
+        x = x + self.attention(y, y)
+        return x + self.mlp(self.mlp_norm(x), training=training)
+
+    def get_config(self):
+        return {**super().get_config(), "num_heads": self.num_heads, "mlp_dim": self.mlp_dim}
+
+
+def _residual_network(image_size, num_classes, preprocessing, name):
+    """Three stages of two residual blocks each (He et al., Identity mappings, 2016)."""
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    images = keras.Input((*size, 3), name="images")
+    x = _convolution(40)(preprocessing(images))
+    for width, stride in ((40, 1), (40, 1), (80, 2), (80, 1), (160, 2), (160, 1)):
+        y = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+        if stride > 1:
+            x = keras.layers.Conv2D(width, 1, stride, use_bias=False)(y)
+        y = _convolution(width, stride)(y)
+        y = keras.layers.ReLU()(keras.layers.BatchNormalization()(y))
+        x = keras.layers.Add()([x, _convolution(width)(y)])
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    logits = keras.layers.Dense(num_classes, dtype="float32", name="head")(x)
+    return keras.Model(images, logits, name=name)
+
+
+def _convolution(width, stride=1):
+    return keras.layers.Conv2D(
+        width, 3, stride, padding="same", use_bias=False, kernel_initializer="he_normal"
+    )
