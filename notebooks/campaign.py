@@ -317,7 +317,7 @@ def train(name, parameters, out):
     )
     if not is_done(folder):
         raise RuntimeError(f"{NOTEBOOK.name} ended well, but stored no metrics.json.")
-    nbformat.write(clean(nbformat.read(log, as_version=4)), log)
+    nbformat.write(clean(nbformat.read(log, as_version=4), name), log)
     out.mkdir(parents=True, exist_ok=True)
     folder.rename(out / name)
 
@@ -338,8 +338,9 @@ def is_done(folder):
     return (folder / "metrics.json").is_file()
 
 
-def clean(log):
-    """Take out of a log what belongs to the machine and the hour: paths, times, warnings."""
+def clean(log, name):
+    """Title a log by its run, and take out what is of machine and hour: paths, times, warnings."""
+    log.cells[0].source = log.cells[0].source.replace("# One training", f"# {name}")
     log.metadata["papermill"] = {"parameters": log.metadata["papermill"]["parameters"]}
     for cell in log.cells:
         for key in ("papermill", "execution"):
