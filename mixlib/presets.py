@@ -35,6 +35,8 @@ class Preset:
     source : str
         Where the numbers come from.
     num_classes : int
+    positional_encoding : bool
+        Whether position embeddings are added to the tokens.
     dropout_rate : float
         Before the head.
     stochastic_depth_rate : float
@@ -52,6 +54,7 @@ class Preset:
     block: Mapping
     source: str
     num_classes: int = 1000
+    positional_encoding: bool = False
     dropout_rate: float = 0.0
     stochastic_depth_rate: float = 0.0
     preprocessing: Mapping | None = None
@@ -59,12 +62,12 @@ class Preset:
 
 def _mixer(preset, tokens):
     layers = _stack(blocks.MixerBlock, preset)
-    return [*layers, blocks.LayerNorm(epsilon=1e-6, name="head_norm")], {}
+    return [*layers, blocks.LayerNorm(epsilon=1e-6, name="head_norm")]
 
 
 def _gmlp(preset, tokens):
     layers = _stack(blocks.GMLPBlock, preset)
-    return [*layers, blocks.LayerNorm(epsilon=1e-6, name="head_norm")], {}
+    return [*layers, blocks.LayerNorm(epsilon=1e-6, name="head_norm")]
 
 
 def _fnet(preset, tokens):
@@ -76,25 +79,21 @@ def _fnet(preset, tokens):
             preset.hidden_dim, kernel_initializer=normal, name="embedding_projection"
         ),
     ]
-    return [*embed, *_stack(blocks.FNetBlock, preset)], {"positional_encoding": True}
-
-
-_PUBLISHED = {"stem_initializer": "glorot_uniform", "head_initializer": "glorot_uniform"}
+    return [*embed, *_stack(blocks.FNetBlock, preset)]
 
 
 def _keras_mixer(preset, tokens):
     sizes = {"num_patches": tokens, "hidden_units": preset.hidden_dim}
-    return _stack(keras_example.MLPMixerLayer, preset, **sizes), _PUBLISHED
+    return _stack(keras_example.MLPMixerLayer, preset, **sizes)
 
 
 def _keras_fnet(preset, tokens):
-    layers = _stack(keras_example.FNetLayer, preset, embedding_dim=preset.hidden_dim)
-    return layers, {**_PUBLISHED, "positional_encoding": True}
+    return _stack(keras_example.FNetLayer, preset, embedding_dim=preset.hidden_dim)
 
 
 def _keras_gmlp(preset, tokens):
     sizes = {"num_patches": tokens, "embedding_dim": preset.hidden_dim}
-    return _stack(keras_example.gMLPLayer, preset, **sizes), _PUBLISHED
+    return _stack(keras_example.gMLPLayer, preset, **sizes)
 
 
 def _stack(layer, preset, **sizes):
@@ -107,7 +106,7 @@ def _stack(layer, preset, **sizes):
     return [layer(**block, **sizes, name=f"block_{i}") for i, block in enumerate(options)]
 
 
-# A family turns a row and a number of tokens into layers, and options of `build_classifier`.
+# A family turns a row and a number of tokens into layers.
 FAMILIES = {
     "mixer": _mixer,
     "fnet": _fnet,
@@ -131,7 +130,9 @@ def _row_of_gmlp(hidden_dim):
 
 def _row_of_fnet(hidden_dim, num_blocks, mlp_dim):
     block = {"mlp_dim": mlp_dim, "dropout_rate": 0.0, "gelu": "tanh", "implementation": "fft"}
-    return Preset("fnet", 224, 16, hidden_dim, num_blocks, block, FNET_PAPER)
+    return Preset(
+        "fnet", 224, 16, hidden_dim, num_blocks, block, FNET_PAPER, positional_encoding=True
+    )
 
 
 def _tiny(row, num_blocks):
@@ -158,7 +159,7 @@ def _strong(row, num_blocks, stochastic_depth_rate, **block):
     )
 
 
-def _published(family, dropout_rate=0.2):
+def _published(family, positional_encoding=False, dropout_rate=0.2):
     return Preset(
         family,
         image_size=32,
@@ -168,6 +169,7 @@ def _published(family, dropout_rate=0.2):
         block={"dropout_rate": dropout_rate},
         source=KERAS_EXAMPLE,
         num_classes=100,
+        positional_encoding=positional_encoding,
         dropout_rate=dropout_rate,
         preprocessing={},
     )
@@ -176,7 +178,7 @@ def _published(family, dropout_rate=0.2):
 PRESETS = types.MappingProxyType(
     {
         "keras_mixer": _published("keras_mixer"),
-        "keras_fnet": _published("keras_fnet"),
+        "keras_fnet": _published("keras_fnet", positional_encoding=True),
         "keras_gmlp": _published("keras_gmlp"),
         "mixer_tiny": _tiny(_row_of_mixer(4, 128, 8, 64, 512), 8),
         "fnet_tiny": _tiny(_row_of_fnet(128, 8, 512), 8),
@@ -211,14 +213,16 @@ def create(name, num_classes=None, image_size=None, preprocessing=None, **overri
         Default: the preset's (100 for the small ones, 1000 for the others).
     image_size : int or tuple of int, optional
         Height and width of the input images, in pixels. Default: the preset's.
-    preprocessing : keras.layers.Layer, False, optional
-        What images go through first. Default: the preset's (the published preprocessing for
-        ``keras_*``, normalisation, flip and zoom for ``*_tiny``, nothing for the others, whose
-        images the caller has normalised). False for nothing.
+    preprocessing : keras.layers.Layer, Mapping, False, optional
+        What images go through first: a layer, or arguments of `mixlib.augment.preprocessing`.
+        Default: the preset's (the published preprocessing for ``keras_*``, normalisation, flip and
+        zoom for ``*_tiny``, normalisation for ``mixer``, ``fnet`` and ``gmlp``, nothing for the
+        others, whose images the caller has normalised). False for nothing.
     **overrides
-        Other fields of the row (``num_blocks``, ``hidden_dim``, ``patch_size``, ``dropout_rate``,
-        ``stochastic_depth_rate``) or arguments of its blocks (``gelu``, ``mlp_dim``, …) to change.
-        ``dropout_rate`` sets the rate in the blocks and before the head.
+        Other fields of the row (``num_blocks``, ``hidden_dim``, ``patch_size``,
+        ``positional_encoding``, ``dropout_rate``, ``stochastic_depth_rate``) or arguments of its
+        blocks (``gelu``, ``mlp_dim``, …) to change. ``dropout_rate`` sets the rate in the blocks
+        and before the head.
 
     Returns
     -------
@@ -237,7 +241,10 @@ def create(name, num_classes=None, image_size=None, preprocessing=None, **overri
     if name not in PRESETS:
         raise ValueError(f"Unknown preset {name!r}. Expected one of: {', '.join(PRESETS)}.")
     preset = PRESETS[name]
-    fields = {"num_blocks", "hidden_dim", "patch_size", "dropout_rate", "stochastic_depth_rate"}
+    fields = {
+        "num_blocks", "hidden_dim", "patch_size", "positional_encoding", "dropout_rate",
+        "stochastic_depth_rate",
+    }  # fmt: skip
     if preset.family.startswith("keras_"):
         fields.remove("stochastic_depth_rate")
     unknown = set(overrides) - fields - set(preset.block)
@@ -253,8 +260,10 @@ def create(name, num_classes=None, image_size=None, preprocessing=None, **overri
         block=preset.block | {key: overrides[key] for key in overrides if key in preset.block},
         **{key: value for key, value in overrides.items() if key in fields},
     )
-    if preprocessing is None and preset.preprocessing is not None:
-        preprocessing = augment.preprocessing(**preset.preprocessing)
+    if preprocessing is None:
+        preprocessing = preset.preprocessing
+    if isinstance(preprocessing, Mapping):
+        preprocessing = augment.preprocessing(**preprocessing)
     return _build(name, preset, preprocessing or None)
 
 
@@ -264,17 +273,20 @@ def _build(name, preset, preprocessing):
     if preprocessing is not None:
         shape = preprocessing.compute_output_shape(shape)
     tokens = num_patches(shape[1:3], preset.patch_size)
-    layers, options = FAMILIES[preset.family](preset, tokens)
+    initializers = {}
+    if preset.family.startswith("keras_"):
+        initializers = {"stem_initializer": "glorot_uniform", "head_initializer": "glorot_uniform"}
     return build_classifier(
-        layers,
+        FAMILIES[preset.family](preset, tokens),
         image_size=preset.image_size,
         num_classes=preset.num_classes,
         patch_size=preset.patch_size,
         embedding_dim=preset.hidden_dim,
+        positional_encoding=preset.positional_encoding,
         preprocessing=preprocessing,
         dropout_rate=preset.dropout_rate,
         name=name,
-        **options,
+        **initializers,
     )
 
 

@@ -177,14 +177,14 @@ def expand(row):
     """
     each = row.pop("each", {})
     for values in itertools.product(*each.values()):
-        one = copy.deepcopy(row)
+        one, words = copy.deepcopy(row), {}
         for key, value in zip(each, values, strict=True):
             *path, last = key.split(".")
             part = one
             for word in path:
                 part = part.setdefault(word, {})
             part[last] = value
-        words = {key.split(".")[-1]: value for key, value in zip(each, values, strict=True)}
+            words[last] = {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
         yield one | {"name": row.get("name", "").format(**words)}
 
 

@@ -68,6 +68,18 @@ def test_later_blocks_are_skipped_more_often(name):
     assert none.stochastic_depth_rate == 0
 
 
+def test_positions_can_be_added_or_left_out():
+    for name in ("mixer_tiny", "fnet_tiny"):
+        tables = []
+        for positions in (False, True):
+            model = mixlib.create(name, num_blocks=0, positional_encoding=positions)
+            tables.append([layer for layer in model.layers if layer.name == "positions"])
+        assert [len(found) for found in tables] == [0, 1]
+    assert (
+        PRESETS["fnet_tiny"].positional_encoding and not PRESETS["mixer_tiny"].positional_encoding
+    )
+
+
 def test_the_published_models_know_no_stochastic_depth():
     with pytest.raises(ValueError, match="keras_mixer has no stochastic_depth_rate"):
         mixlib.create("keras_mixer", stochastic_depth_rate=0.1)
@@ -128,6 +140,8 @@ def test_large_presets_take_normalised_images():
 def test_preprocessing_of_the_callers_choice():
     model = mixlib.create("mixer_tiny", preprocessing=keras.layers.Rescaling(1 / 255), num_blocks=1)
     assert "rescaling" in model.layers[1].name
+    whole = mixlib.create("keras_mixer", preprocessing={"image_size": None}, patch_size=4)
+    assert whole.get_layer("preprocessing").output.shape == (None, 32, 32, 3)
     bare = mixlib.create("keras_mixer", preprocessing=False)
     assert bare.get_layer("patches").output.shape == (None, 16, 192)
 
