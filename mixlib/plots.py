@@ -1,18 +1,22 @@
 """The book's figures: one function a figure, one style for all."""
 
+import contextlib
 import math
 
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
 from cycler import cycler
-from matplotlib import cbook
+from matplotlib import cbook, colors
 from PIL import Image
 
 from mixlib.patches import Patches
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+
+# What stands for black and for white on a dark page: the dark theme's own text and background.
+INK, PAPER = (np.array(colors.to_rgb(colour)) for colour in ("#ced6dd", "#121212"))
 
 STYLE = {
     "axes.prop_cycle": cycler(color=COLOURS),
@@ -37,6 +41,53 @@ def style():
     return plt.rc_context(STYLE)
 
 
+@contextlib.contextmanager
+def in_dark(figure):
+    """Context in which a figure, however it was drawn, is one for a dark page.
+
+    White, black and the greys between change places. Colours stay, for they can be told apart on
+    both; so does what lies on an image, such as a grid or a number in a cell of a heat map.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        Saved inside the context. It is as before afterwards.
+    """
+    figure.draw_without_rendering()  # ticks exist from now on, and everything has its place
+    keep = {artist for axes in figure.axes for artist in _on_images(axes)}
+    artists = figure.findobj(lambda artist: artist not in keep)
+    arrows = [getattr(artist, "arrow_patch", None) for artist in artists]
+    before = [
+        (artist, part, getattr(artist, f"get_{part}")())
+        for artist in (*artists, *filter(None, arrows))
+        if getattr(artist, "get_array", lambda: None)() is None  # else a colour map's
+        for part in ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor")
+        if hasattr(artist, f"get_{part}")
+    ]
+    for artist, part, colour in before:
+        rgba = colors.to_rgba_array(colour)
+        grey = np.ptp(rgba[:, :3], axis=1) < 0.02
+        if grey.any():
+            rgba[grey, :3] = INK + rgba[grey, :3] * (PAPER - INK)
+            artist.set(**{part: rgba if len(rgba) > 1 else rgba[0]})
+    yield
+    for artist, part, colour in before:
+        artist.set(**{part: colour})
+
+
+def _on_images(axes):
+    """What lies on the images of some axes."""
+    meshes = [mesh for mesh in axes.collections if hasattr(mesh, "get_coordinates")]
+    boxes = [image.get_window_extent() for image in (*axes.images, *meshes)]
+    if not boxes:
+        return
+    for artist in axes.findobj():
+        corners = artist.get_window_extent().get_points()
+        if artist is not axes and np.isfinite(corners).all():
+            if any(image.fully_contains(*corners.mean(axis=0)) for image in boxes):
+                yield artist
+
+
 def portrait(size=224):
     """Return a photo: the portrait of Grace Hopper that Matplotlib ships, in the public domain.
 
@@ -58,8 +109,9 @@ def portrait(size=224):
 def overview(size=8):
     """Show the book's subject: patches of a picture, and three ways to mix them.
 
-    The portrait is cut into patches. One column of them then goes through each way of mixing; every
-    line is a weight, as strong as its magnitude, blue or orange by its sign.
+    The portrait is cut into patches. One column of them then goes through each way of mixing. Every
+    line is a weight, as strong as its magnitude, blue or orange by its sign, and leads to a patch
+    that is the weighted sum.
 
     Parameters
     ----------
@@ -71,50 +123,48 @@ def overview(size=8):
     matplotlib.figure.Figure
     """
     picture = portrait(size * 24)
-    weights = np.random.RandomState(1).normal(size=(size, size))
-    waves = np.cos(2 * np.pi * np.outer(np.arange(size), np.arange(size)) / size)
-    gate = np.eye(size) + 0.12 * np.abs(np.random.RandomState(2).normal(size=(size, size)))
-    mixers = {
-        "MLP-Mixer\nweights, all learned": np.tanh(weights),
-        "FNet\nwaves, nothing learned": waves,
-        "gMLP\na gate, open at the start": np.clip(gate, 0, 1),
-    }
     step = len(picture) // size
     middle = size // 2
-    column = picture[:, middle * step : (middle + 1) * step]
+    column = picture[:, middle * step : (middle + 1) * step].reshape(size, step, step, 3)
+    places = np.arange(size)
+    gate = np.eye(size) + 0.12 * np.abs(np.random.RandomState(2).normal(size=(size, size)))
+    mixers = {
+        "MLP-Mixer\nweights, learned": np.tanh(np.random.RandomState(1).normal(size=(size, size))),
+        "FNet\nwaves, given": np.cos(2 * np.pi * np.outer(places, places) / size),
+        "gMLP\na gate, nearly open": np.clip(gate, 0, 1),
+    }
     with style():
         figure, (whole, *panels) = plt.subplots(
-            1, 4, figsize=(11, 3.5), width_ratios=(1.25, 1, 1, 1)
+            1, 4, figsize=(9.6, 3.9), width_ratios=(1.8, 1, 1, 1)
         )
-        gaps = 3  # pixels of white between the patches
-        cut = np.full((len(picture) + gaps * (size - 1),) * 2 + (3,), 255, np.uint8)
+        gaps = 3  # pixels between the patches, which let the page through
+        cut = np.zeros((len(picture) + gaps * (size - 1),) * 2 + (4,), np.uint8)
         for y, x in np.ndindex(size, size):
             patch = picture[y * step : (y + 1) * step, x * step : (x + 1) * step]
-            cut[y * (step + gaps) :, x * (step + gaps) :][:step, :step] = patch
+            place = cut[y * (step + gaps) :, x * (step + gaps) :][:step, :step]
+            place[..., :3], place[..., 3] = patch, 255
         whole.imshow(cut)
         corner = middle * (step + gaps) - 2, -2
-        frame = {"fill": False, "linewidth": 2.5, "edgecolor": COLOURS[1], "clip_on": False}
+        frame = {"fill": False, "linewidth": 3, "edgecolor": COLOURS[1], "clip_on": False}
         whole.add_patch(plt.Rectangle(corner, step + 3, len(cut) + 3, **frame))
-        whole.set_title("A picture is a sequence of patches\n")
+        whole.set_title("A picture is a sequence of patches\n", fontsize="large")
         for axes, (title, matrix) in zip(panels, mixers.items(), strict=True):
+            mixed = _to_displayable(np.tensordot(matrix, column.astype(float), 1))
             for out, into in np.ndindex(size, size):
                 value = matrix[out, into]
                 axes.plot(
-                    (0.3, 3),
+                    (0.4, 2.6),
                     (-into, -out),
                     color=COLOURS[0 if value > 0 else 1],
                     alpha=min(1, 0.04 + 0.8 * abs(value) ** 1.5),
                     linewidth=0.4 + 2 * abs(value),
-                    zorder=1,
                 )
             for token in range(size):
-                axes.imshow(
-                    column[token * step : (token + 1) * step],
-                    extent=(-0.5, 0.3, -token - 0.4, -token + 0.4),
-                    zorder=2,
-                )
-            axes.scatter([3.1] * size, -np.arange(size), s=70, c="white", ec="0.3", zorder=3)
-            axes.set(xlim=(-0.6, 3.4), ylim=(0.5 - size, 0.5), aspect="equal", title=title)
+                for left, patches_ in ((-0.4, column), (2.6, mixed)):
+                    box = (left, left + 0.8, -token - 0.4, -token + 0.4)
+                    axes.imshow(patches_[token], extent=box, zorder=2)
+            axes.set(xlim=(-0.5, 3.5), ylim=(0.5 - size, 0.5), aspect="equal")
+            axes.set_title(title, fontsize="large")
         for axes in (whole, *panels):
             axes.set_axis_off()
     return figure

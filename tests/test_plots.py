@@ -38,7 +38,7 @@ def test_the_portrait_is_a_photo_of_the_size_asked_for():
 def test_overview_mixes_every_patch_with_every_other():
     figure = plots.overview(size=4)
     assert [len(axes.lines) for axes in figure.axes] == [0, 16, 16, 16]
-    assert [len(axes.images) for axes in figure.axes] == [1, 4, 4, 4]
+    assert [len(axes.images) for axes in figure.axes] == [1, 8, 8, 8]  # before and after
 
 
 def test_images(image):
@@ -129,6 +129,35 @@ def test_the_style_stays_inside():
     with plots.style():
         assert plt.rcParams["axes.grid"] is True
     assert (plt.rcParams["font.size"], plt.rcParams["axes.grid"]) == before
+
+
+def test_in_dark_black_and_white_change_places_and_colours_stay():
+    with plots.style():
+        figure, axes = plt.subplots()
+        (line,) = axes.plot([0, 1])
+        (black,) = axes.plot([1, 0], color="black")
+        axes.annotate("", (0, 0), (1, 1), arrowprops={"color": "0.3"})
+    arrow = axes.texts[0].arrow_patch
+    before = [arrow.get_edgecolor(), axes.xaxis.label.get_color(), figure.get_facecolor()]
+    with plots.in_dark(figure):
+        assert line.get_color() == plots.COLOURS[0]
+        for colour in (black.get_color(), axes.title.get_color(), axes.spines.left.get_edgecolor()):
+            np.testing.assert_allclose(colour, (*plots.INK, 1))
+        np.testing.assert_allclose(figure.get_facecolor(), (*plots.PAPER, 1))
+        assert arrow.get_edgecolor()[0] > 0.5
+    assert black.get_color() == "black"
+    assert [arrow.get_edgecolor(), axes.xaxis.label.get_color(), figure.get_facecolor()] == before
+
+
+@pytest.mark.parametrize("draw", ["imshow", "pcolormesh"])
+def test_in_dark_what_lies_on_an_image_stays(draw):
+    figure, axes = plt.subplots()
+    getattr(axes, draw)([[0, 1], [1, 0]])
+    on = axes.text(0.5, 0.5, "1", color="white")
+    beside = axes.text(9, 0.5, "1", color="white")
+    with plots.in_dark(figure):
+        assert on.get_color() == "white"
+        np.testing.assert_allclose(beside.get_color(), (*plots.PAPER, 1))
 
 
 def test_a_notebook_shows_every_figure():
