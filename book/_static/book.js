@@ -1,0 +1,19 @@
+// The theme calls this button "Search" although more is written on it.
+document.addEventListener("DOMContentLoaded", () => {
+  document.querySelectorAll(".search-button-field").forEach((button) => button.removeAttribute("aria-label"))
+})
+
+// On paper: the light theme, and every fold open. What a reader had set comes back afterwards.
+const page = document.documentElement.dataset
+let before = null
+matchMedia("print").addEventListener("change", (print) => {
+  if (print.matches) {
+    const folded = [...document.querySelectorAll("details:not([open])")]
+    before = { theme: page.theme, folded }
+    page.theme = "light"
+    folded.forEach((fold) => (fold.open = true))
+  } else if (before) {
+    page.theme = before.theme
+    before.folded.forEach((fold) => (fold.open = false))
+  }
+})

@@ -1,0 +1,27 @@
+"""Shows every figure once for light and once for dark pages, while the book is built.
+
+`site_extension.py` names this file in PYTHONSTARTUP, so each notebook's kernel runs it. A notebook
+that runs elsewhere shows a figure once.
+"""
+
+
+def show_for_both_themes(figure):
+    """Display a figure twice, sharply; a comment in each image says which theme it is for."""
+    import contextlib
+
+    from IPython.core.pylabtools import retina_figure
+    from IPython.display import display
+
+    from mixlib import plots
+
+    for theme, drawn in (("light", contextlib.nullcontext()), ("dark", plots.in_dark(figure))):
+        with drawn:
+            png, size = retina_figure(figure, base64=True, metadata={"Comment": theme})
+        width = {"width": size["width"]}  # the height follows, on narrow pages too
+        display({"image/png": png}, metadata={"image/png": width}, raw=True)
+
+
+get_ipython().display_formatter.ipython_display_formatter.for_type_by_name(  # noqa: F821
+    "matplotlib.figure", "Figure", show_for_both_themes
+)
+del show_for_both_themes

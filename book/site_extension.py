@@ -1,0 +1,85 @@
+"""What the site has beyond its theme: figures for light and dark, and a description a page."""
+
+import os
+import pathlib
+import re
+import textwrap
+from urllib.parse import urljoin
+
+from docutils import nodes
+from PIL import Image
+
+FOLDER = pathlib.Path(__file__).parent
+PREVIEW = "_static/preview.png"
+# What MyST-NB and Docutils write that screen readers stumble over: a name that hides the text, a
+# list without list items.
+ACCESSIBLE = {
+    '<summary aria-label="Toggle hidden content">': "<summary>",
+    '<div role="list" class="citation-list">': '<div class="citation-list">',
+}
+
+
+def public_address(repository):
+    """Where GitHub shows the site of a repository; empty where there is none, or another host."""
+    found = re.fullmatch(r"https://github\.com/([\w.-]+)/([\w.-]+)", repository)
+    return "https://{}.github.io/{}/".format(*found.groups()) if found else ""
+
+
+def set_address(app, config):
+    """Derive the site's address from the repository's, which stands in `_config.yml`."""
+    config.html_baseurl = public_address(config.html_theme_options.get("repository_url", ""))
+
+
+def mark_figures(app, doctree):
+    """Say of each figure which theme it is for; the theme shows and hides it."""
+    for image in doctree.findall(nodes.image):
+        if image["uri"].endswith(".png"):
+            with Image.open(pathlib.Path(app.srcdir, image["uri"])) as png:
+                theme = png.info.get("Comment")
+            if theme in ("light", "dark"):
+                image["classes"].append(f"only-{theme}")
+
+
+def description(doctree):
+    """What a page says of itself before its first heading, in a sentence or two of plain text."""
+    beginning = next(doctree.findall(nodes.section)).children
+    shown = [node for node in beginning if isinstance(node, nodes.paragraph | nodes.bullet_list)]
+    if len(shown) > 1 and isinstance(shown[1], nodes.bullet_list):
+        shown = shown[1:]  # "After this chapter you will be able to", and what
+    text = " ".join(part for node in shown for part in node.astext().split())
+    text = re.sub(r" ?\[[^]]*\d{4}\]", "", text)  # citations
+    return re.sub(
+        r"\W+…$", " …", textwrap.shorten(text[:1].upper() + text[1:], 200, placeholder="…")
+    )
+
+
+def complete_page(app, pagename, templatename, context, doctree):
+    """Add what search engines and previews show, and leave out buttons that lead nowhere."""
+    if doctree:
+        context["description"] = description(doctree)
+        for wrong, right in ACCESSIBLE.items():
+            context["body"] = context["body"].replace(wrong, right)
+    context["social_preview"] = urljoin(app.config.html_baseurl, PREVIEW)
+    if context.get("page_source_suffix") != ".ipynb":  # nothing that Colab and Binder could open
+        context["header_buttons"] = [
+            button for button in context["header_buttons"] if button["label"] != "launch-buttons"
+        ]
+
+
+def draw_preview(app, error):
+    """Store the picture that is shown with links to the site."""
+    if app.config.html_baseurl and not error:
+        from mixlib import plots
+
+        figure = plots.overview()
+        figure.set_size_inches(12, 6.3)
+        figure.savefig(pathlib.Path(app.outdir, PREVIEW), dpi=100)
+
+
+def setup(app):
+    os.environ["PYTHONSTARTUP"] = str(FOLDER / "show_figures.py")
+    app.connect("config-inited", set_address)
+    app.connect("doctree-read", mark_figures)
+    app.connect("html-page-context", complete_page, priority=502)  # after the theme's buttons
+    app.connect("build-finished", draw_preview)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
