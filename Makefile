@@ -1,6 +1,6 @@
 # Every target makes .venv itself when it is missing. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help book test test-backends test-oldest lint full bench clean repository
+.PHONY: help book test test-site test-backends test-oldest lint full bench clean repository
 export MIXLIB_PROFILE ?= smoke
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 VERSION_OK = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -12,16 +12,26 @@ BACKENDS ?= jax torch
 # What is about layers, models and training; not the notebooks, the campaign and the project's files.
 PACKAGE_TESTS := tests $(patsubst %,--ignore=tests/test_%.py, \
 	campaign notebooks environment repository house)
+SITE := _build/html/index.html
+SOURCES := _config.yml $(shell find book mixlib notebooks benchmarks -name '.*' -prune -o \
+	-type f -not -name '*.pyc' -print)
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 book: .venv/ready  ## build the site into _build/html
 	$(BIN)/jupyter-book build . --config _config.yml --toc book/_toc.yml --warningiserror --quiet
-	@echo "The book: $(CURDIR)/_build/html/index.html"
+	@touch $(SITE)
+	@echo "The book: $(CURDIR)/$(SITE)"
+
+$(SITE): $(SOURCES)
+	$(MAKE) book
 
 test: .venv/ready  ## run the whole test suite, notebooks included
 	$(BIN)/python -m pytest --nbval-lax
+
+test-site: .venv/site $(SITE)  ## build the site if it is not up to date, and check every page in Chromium
+	$(BIN)/python -m pytest tests/site
 
 test-backends: .venv/ready  ## run the package's tests on other backends (BACKENDS="jax torch")
 	$(INSTALL) -c constraints.txt $(BACKENDS)
@@ -58,6 +68,10 @@ clean:  ## remove what was built and installed
 		"Install one, or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv --clear .venv
 	$(INSTALL) -c constraints.txt -c constraints-book.txt --editable '.[test,lint,book]'
+	@touch $@
+
+.venv/site: .venv/ready
+	$(INSTALL) -c constraints.txt -c constraints-book.txt --editable '.[site]'
 	@touch $@
 
 .venv/oldest: .venv/ready constraints-oldest.txt
