@@ -7,9 +7,16 @@ import yaml
 ROOT = pathlib.Path(__file__).parents[2]
 SITE = ROOT / "_build" / "html"
 TOC = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
-# The pages that are ours, and the one that Sphinx adds.
-TEXTS = [TOC["root"], *(page["file"] for part in TOC["parts"] for page in part["chapters"])]
-PAGES = [*TEXTS, "search"]
+CHAPTERS = [chapter for part in TOC["parts"] for chapter in part["chapters"]]
+GLOBS = [page["glob"] for chapter in CHAPTERS for page in chapter.get("sections", ())]
+# What was written; the logs of trainings, shown as they are; and the page that Sphinx adds.
+TEXTS = [TOC["root"], *(chapter["file"] for chapter in CHAPTERS)]
+LOGS = sorted(
+    path.relative_to(ROOT).with_suffix("").as_posix()
+    for glob in GLOBS
+    for path in ROOT.glob(f"{glob}.ipynb")
+)
+PAGES = [*TEXTS, *LOGS, "search"]
 
 
 def source_of(page):
