@@ -2,7 +2,7 @@
 
 ``cifar100`` and ``cifar10`` are read from ``$MIXLIB_DATA_DIR/<name>.npz`` where that file exists,
 else through ``keras.datasets``, which downloads them once. ``shapes`` is drawn on the spot and
-needs no network.
+needs no network. `from_folder` reads images of your own.
 """
 
 import dataclasses
@@ -44,6 +44,8 @@ SHAPE_CLASSES = [
     for place in SHAPE_PLACES
 ]
 
+IMAGE_ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
@@ -58,6 +60,8 @@ class Dataset:
     y_train, y_test : numpy.ndarray
         Integer labels of shape (n,), each an index into `class_names`.
     class_names : tuple of str
+    files_train, files_test : tuple of pathlib.Path
+        Where each image was read from; empty where it was not a file of its own.
 
     Raises
     ------
@@ -71,6 +75,8 @@ class Dataset:
     x_test: np.ndarray
     y_test: np.ndarray
     class_names: tuple[str, ...]
+    files_train: tuple[pathlib.Path, ...] = dataclasses.field(default=(), repr=False)
+    files_test: tuple[pathlib.Path, ...] = dataclasses.field(default=(), repr=False)
 
     def __post_init__(self):
         for part in ("train", "test"):
@@ -89,6 +95,12 @@ class Dataset:
                 raise ValueError(
                     f"{self.name}: labels in y_{part} must lie between 0 and "
                     f"{self.num_classes - 1}, but they go from {labels.min()} to {labels.max()}."
+                )
+            files = getattr(self, f"files_{part}")
+            if files and len(files) != len(images):
+                raise ValueError(
+                    f"{self.name}: files_{part} must name a file for each of the {len(images)} "
+                    f"images of x_{part}, or none; it names {len(files)}."
                 )
         if self.x_train.shape[1:] != self.x_test.shape[1:]:
             raise ValueError(
@@ -160,6 +172,157 @@ def load(name, train_size=None, test_size=None, seed=0):
             images, labels = images[chosen], labels[chosen]
         parts |= {f"x_{part}": images, f"y_{part}": labels}
     return Dataset(name=name, class_names=tuple(class_names), **parts)
+
+
+def from_folder(folder, image_size=32, test_fraction=0.2, seed=0):
+    """Read a folder of images, one subfolder a class, and set a test part aside.
+
+    Subfolders and files whose name begins with a dot are passed over, and so are files that are no
+    images by their ending. All images are held in memory, in one size: see `read_image`.
+
+    Parameters
+    ----------
+    folder : str or pathlib.Path
+        Each of its subfolders holds the images of one class and is named like it.
+    image_size : int or tuple of int
+        Height and width that the images are brought to, in pixels.
+    test_fraction : float
+        Share of the images of every class that is set aside for the test.
+    seed : int
+        Chooses the test images, and the order of all.
+
+    Returns
+    -------
+    Dataset
+        Named like the folder; the classes in alphabetical order, the images in random order.
+
+    Raises
+    ------
+    NotADirectoryError
+        When there is no such folder.
+    ValueError
+        When there are fewer than two classes, a class has no images or too few for both parts, or
+        files are damaged; the message names them.
+    """
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        raise NotADirectoryError(f"There is no folder {folder}. Expected one subfolder a class.")
+    image_size = _height_and_width(image_size)
+    files = _files_by_class(folder)
+    labels = np.repeat(np.arange(len(files)), [len(paths) for paths in files.values()])
+    paths = [path for paths in files.values() for path in paths]
+    images, damaged = [], {}
+    for path in paths:
+        try:
+            images.append(read_image(path, image_size))
+        except ValueError as error:
+            damaged[str(path.relative_to(folder))] = error
+    if damaged:
+        more = f" and {len(damaged) - 5} more" if len(damaged) > 5 else ""
+        raise ValueError(
+            f"{len(damaged)} of the {len(paths)} images in {folder} cannot be read: "
+            f"{', '.join(list(damaged)[:5])}{more}. Replace or remove them. About the first: "
+            f"{next(iter(damaged.values()))}"
+        )
+    random = np.random.RandomState(seed)
+    parts = [random.permutation(part) for part in validation_split(labels, test_fraction, seed)]
+    for name, part in zip(("training", "test"), parts, strict=True):
+        counts = np.bincount(labels[part], minlength=len(files))
+        if not counts.all():
+            few = list(files)[int(counts.argmin())]
+            raise ValueError(
+                f"Class {few!r} in {folder} has {len(files[few])} images. With test_fraction="
+                f"{test_fraction} the {name} part gets none of them. Add images, or change the "
+                "fraction."
+            )
+    images = np.stack(images)
+    (x_train, x_test), (y_train, y_test) = ([a[part] for part in parts] for a in (images, labels))
+    files_train, files_test = (tuple(paths[index] for index in part) for part in parts)
+    name = folder.resolve().name
+    return Dataset(name, x_train, y_train, x_test, y_test, tuple(files), files_train, files_test)
+
+
+def read_image(path, image_size):
+    """Read an image file as a model is to see it: upright, its middle, small, in three channels.
+
+    The picture is turned as the camera noted (Exif), cropped to the proportions of `image_size`
+    around its middle, and resized with a filter that averages over all pixels (Lanczos).
+    Transparency is dropped.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        Of a file in a format that Pillow reads, with 8 bits a channel.
+    image_size : int or tuple of int
+        Height and width to bring it to, in pixels.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8, shape (height, width, 3), red, green and blue from 0 to 255.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ValueError
+        When the file is damaged, no image, or has more than 8 bits a channel.
+    """
+    from PIL import Image, ImageOps  # here, since training needs no image files
+
+    height, width = _height_and_width(image_size)
+    try:
+        with Image.open(path) as picture:
+            if picture.mode[0] in "IF":  # Pillow would cut these off at 255
+                raise ValueError(f"its pixels are of type {picture.mode}, not of 8 bits a channel")
+            picture = ImageOps.exif_transpose(picture).convert("RGB")
+    except FileNotFoundError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} cannot be read as an image ({error}).") from error
+    return np.asarray(ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS))
+
+
+def _height_and_width(image_size):
+    sizes = image_size if isinstance(image_size, tuple | list) else (image_size, image_size)
+    if len(sizes) != 2 or not all(isinstance(s, int | np.integer) and s > 0 for s in sizes):
+        raise ValueError(
+            "image_size must be whole pixels, 1 or more: one number, or height and width; got "
+            f"{image_size!r}."
+        )
+    return sizes
+
+
+def _files_by_class(folder):
+    """From the name of each class, in alphabetical order, to its image files."""
+
+    def images_in(place):
+        found = (path for path in place.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
+        return sorted(path for path in found if path.is_file() and path.name[0] != ".")
+
+    places = sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+    files = {place.name: images_in(place) for place in places}
+    if len(files) < 2:
+        loose = len(images_in(folder))
+        raise ValueError(
+            f"{folder} must have a subfolder for each class, two or more, but it has "
+            f"{len(files)} ({', '.join(files) or 'none'})"
+            + (f" and {loose} images beside them. Move each" if loose else ". Put each image")
+            + " into the subfolder of its class."
+        )
+    for name, paths in files.items():
+        if not paths:
+            deeper = any(path.is_dir() for path in (folder / name).iterdir())
+            raise ValueError(
+                f"{folder / name} should hold the images of class {name!r}, but has none "
+                f"(looked for {', '.join(sorted(IMAGE_ENDINGS))}). "
+                + (
+                    "It has subfolders: are those the classes? Then give this folder instead."
+                    if deeper
+                    else "Add images, or remove the subfolder."
+                )
+            )
+    return files
 
 
 def validation_split(labels, fraction=0.1, seed=0):

@@ -6,6 +6,7 @@ import hashlib
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import mixlib
 from mixlib import data
@@ -195,6 +196,164 @@ class TestValidationSplit:
     def test_empty_part(self, fraction):
         with pytest.raises(ValueError, match="leaves a part empty"):
             data.validation_split(self.labels, fraction)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of three classes with 20, 20 and 10 images of 12 x 10 pixels, each one colour."""
+    place = tmp_path / "fruit"
+    for name, colour, count in (("apple", 200, 20), ("banana", 120, 20), ("cherry", 40, 10)):
+        (place / name).mkdir(parents=True)
+        for index in range(count):
+            picture = np.full((10, 12, 3), (colour, index, 0), np.uint8)
+            Image.fromarray(picture).save(place / name / f"{index:02}.png")
+    return place
+
+
+class TestFromFolder:
+    def test_classes_are_the_subfolders(self, folder):
+        dataset = data.from_folder(folder, image_size=8)
+        assert dataset.name == "fruit"
+        assert dataset.class_names == ("apple", "banana", "cherry")
+        assert dataset.image_shape == (8, 8, 3)
+        reds = np.array([200, 120, 40])
+        assert (dataset.x_train[:, 4, 4, 0] == reds[dataset.y_train]).all()
+        assert (dataset.x_test[:, 4, 4, 0] == reds[dataset.y_test]).all()
+
+    def test_same_share_of_every_class_is_set_aside(self, folder):
+        dataset = data.from_folder(folder, 8, test_fraction=0.2)
+        assert np.bincount(dataset.y_test).tolist() == [4, 4, 2]
+        assert np.bincount(dataset.y_train).tolist() == [16, 16, 8]
+
+    def test_files_stay_with_their_images(self, folder):
+        dataset = data.from_folder(folder, 8)
+        both = (*dataset.files_train, *dataset.files_test)
+        assert sorted(both) == sorted(folder.glob("*/*.png"))
+        for path, image in zip(dataset.files_test, dataset.x_test, strict=True):
+            np.testing.assert_array_equal(data.read_image(path, 8), image)
+
+    def test_images_come_in_random_order(self, folder):
+        """Else a recipe that validates on the last images would validate on the last class."""
+        labels = data.from_folder(folder, 8).y_train
+        assert len(set(labels[:10])) > 1 and len(set(labels[-10:])) > 1
+
+    def test_follows_the_seed(self, folder):
+        first, same, other = (data.from_folder(folder, 8, seed=seed) for seed in (1, 1, 2))
+        assert first.checksum() == same.checksum() != other.checksum()
+
+    def test_other_files_are_passed_over(self, folder):
+        (folder / "notes.txt").write_text("mine")
+        (folder / "apple" / "Thumbs.db").write_bytes(b"")
+        (folder / "apple" / ".hidden.png").write_bytes(b"")
+        (folder / ".ipynb_checkpoints").mkdir()
+        assert len(data.from_folder(folder, 8).class_names) == 3
+
+    def test_endings_in_capitals_and_other_formats(self, folder):
+        Image.new("L", (9, 9)).save(folder / "apple" / "grey.JPG", "JPEG")
+        Image.new("P", (9, 9)).save(folder / "apple" / "palette.gif")
+        dataset = data.from_folder(folder, 8)
+        assert len(dataset.files_train) + len(dataset.files_test) == 52
+
+    def test_a_model_learns_from_it(self, folder):
+        dataset = data.from_folder(folder, 8)
+        model = mixlib.create("mixer_tiny", dataset.num_classes, 8, num_blocks=1)
+        experiment = mixlib.run_experiment(model, dataset, "baseline", epochs=1, verbose=0)
+        assert experiment.metrics["test_images"] == 10
+
+    def test_no_such_folder(self, tmp_path):
+        with pytest.raises(NotADirectoryError, match="There is no folder .*missing"):
+            data.from_folder(tmp_path / "missing")
+
+    def test_no_images(self, tmp_path):
+        with pytest.raises(ValueError, match=r"two or more, but it has 0 \(none\)"):
+            data.from_folder(tmp_path)
+
+    def test_images_outside_of_subfolders(self, folder):
+        with pytest.raises(ValueError, match="has 0 .none. and 20 images beside them. Move each"):
+            data.from_folder(folder / "apple")
+
+    def test_one_class_only(self, folder):
+        (folder / "apple").rename(folder.parent / "apple")
+        (folder / "cherry").rename(folder.parent / "cherry")
+        with pytest.raises(ValueError, match=r"two or more, but it has 1 \(banana\)"):
+            data.from_folder(folder)
+
+    def test_a_class_without_images(self, folder):
+        (folder / "date").mkdir()
+        with pytest.raises(ValueError, match="of class 'date', but has none .* remove the sub"):
+            data.from_folder(folder)
+
+    def test_a_folder_of_folders(self, folder):
+        (folder.parent / "val").mkdir()
+        folder.rename(folder.parent / "train")
+        with pytest.raises(ValueError, match="has subfolders: are those the classes"):
+            data.from_folder(folder.parent)
+
+    def test_damaged_files_are_all_named(self, folder):
+        whole = (folder / "apple" / "03.png").read_bytes()
+        (folder / "apple" / "03.png").write_bytes(whole[: len(whole) // 2])
+        (folder / "banana" / "07.png").write_bytes(b"no image")
+        with pytest.raises(ValueError, match=r"2 of the 50 .* apple.03\.png, banana.07\.png\."):
+            data.from_folder(folder)
+
+    def test_a_class_too_small_for_both_parts(self, folder):
+        for path in list((folder / "cherry").iterdir())[1:]:
+            path.unlink()
+        with pytest.raises(ValueError, match="'cherry' in .* has 1 images.*the test part gets"):
+            data.from_folder(folder, 8, test_fraction=0.1)
+
+    @pytest.mark.parametrize("image_size", [0, -1, 8.0, "8", (8, 8, 3), (8, 0)])
+    def test_impossible_image_size(self, folder, image_size):
+        with pytest.raises(ValueError, match="image_size must be whole pixels"):
+            data.from_folder(folder, image_size)
+
+
+class TestReadImage:
+    def test_the_middle_is_kept_and_the_proportions_too(self, tmp_path):
+        picture = np.zeros((20, 60, 3), np.uint8)
+        picture[:, 20:40] = (10, 200, 30)  # the middle third, a square
+        Image.fromarray(picture).save(tmp_path / "wide.png")
+        image = data.read_image(tmp_path / "wide.png", 10)
+        assert image.shape == (10, 10, 3) and image.dtype == np.uint8
+        np.testing.assert_allclose(image[2:8, 2:8], np.full((6, 6, 3), (10, 200, 30)), atol=1)
+
+    def test_height_comes_before_width(self, folder):
+        assert data.read_image(folder / "apple" / "00.png", (5, 7)).shape == (5, 7, 3)
+
+    def test_an_image_of_that_size_is_kept_to_the_bit(self, tmp_path):
+        (image,), _ = data.draw_shapes(1)
+        Image.fromarray(image).save(tmp_path / "shape.png")
+        np.testing.assert_array_equal(data.read_image(tmp_path / "shape.png", 32), image)
+
+    def test_shrinking_averages(self, tmp_path):
+        board = np.indices((64, 64)).sum(0) % 2 * 255
+        Image.fromarray(board.astype("uint8")).save(tmp_path / "board.png")
+        image = data.read_image(tmp_path / "board.png", 8)
+        assert np.abs(image.astype(int) - 127).max() < 8  # grey, and no stripes
+
+    def test_turned_as_the_camera_noted(self, tmp_path):
+        picture = np.zeros((10, 10, 3), np.uint8)
+        picture[:5] = 255
+        exif = Image.Exif()
+        exif[0x0112] = 3  # orientation: upside down
+        Image.fromarray(picture).save(tmp_path / "turned.png", exif=exif)
+        image = data.read_image(tmp_path / "turned.png", 10)
+        assert image[0].max() == 0 and image[-1].min() == 255
+
+    def test_more_than_8_bits_a_channel(self, tmp_path):
+        Image.fromarray(np.full((9, 9), 40_000, np.uint16)).save(tmp_path / "deep.png")
+        with pytest.raises(ValueError, match=r"deep\.png cannot be read .* not of 8 bits"):
+            data.read_image(tmp_path / "deep.png", 9)
+
+    def test_no_such_file(self, tmp_path):
+        with pytest.raises(FileNotFoundError):
+            data.read_image(tmp_path / "missing.png", 9)
+
+
+def test_files_that_do_not_fit(folder):
+    dataset = data.from_folder(folder, 8)
+    with pytest.raises(ValueError, match="files_test must name a file for each of the 10 images"):
+        dataclasses.replace(dataset, files_test=dataset.files_test[1:])
 
 
 class TestShapes:
