@@ -207,6 +207,41 @@ def images(pictures, titles=None, columns=8, size=1.2):
     return figure
 
 
+def class_examples(pictures, labels, class_names, columns=8, size=0.9):
+    """Show images of every class, a row a class: the first ones that there are.
+
+    Parameters
+    ----------
+    pictures : array
+        Shape (n, height, width, channels).
+    labels : numpy.ndarray
+        Integer labels, shape (n,), indices into `class_names`.
+    class_names : sequence of str
+    columns : int
+        Images a class, at most.
+    size : float
+        Width of an image, in inches.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    rows = len(class_names)
+    with style():
+        figure, grid = plt.subplots(
+            rows, columns, figsize=(columns * size + 1, rows * size), squeeze=False
+        )
+        for label, (name, row) in enumerate(zip(class_names, grid, strict=True)):
+            chosen = np.flatnonzero(labels == label)[:columns]
+            for axes in row:
+                axes.set(xticks=[], yticks=[])
+                axes.set_frame_on(False)
+            for axes, picture in zip(row, _to_displayable(pictures[chosen]), strict=False):
+                axes.imshow(picture)
+            row[0].set_ylabel(name, rotation=0, ha="right", va="center")
+    return figure
+
+
 def patches(image, patch_size):
     """Show an image with the patch grid on it, and its patches in the order of the sequence.
 
@@ -370,6 +405,86 @@ def heat_map(matrix, title=None, symmetric=False, label=None, axes=None):
         if title:
             axes.set_title(title)
     return axes.figure
+
+
+def confusion_matrix(counts, class_names):
+    """Show what a classifier took the images of each class for, as counts.
+
+    The colour is the share of the row, so that classes of different size can be compared.
+
+    Parameters
+    ----------
+    counts : array
+        Shape (classes, classes): row of the true class, column of the answer.
+    class_names : sequence of str
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    counts = np.asarray(counts)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = 1.8 + 0.5 * len(counts)
+    with style():
+        figure, axes = plt.subplots(figsize=(side + 0.8, side))
+        drawn = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        for row, column in np.ndindex(counts.shape):
+            if counts[row, column]:
+                colour = "white" if share[row, column] > 0.5 else "black"
+                text = {"ha": "center", "va": "center", "fontsize": "small", "color": colour}
+                axes.text(column, row, counts[row, column], **text)
+        ticks = range(len(class_names))
+        axes.set_xticks(ticks, class_names, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(ticks, class_names)
+        axes.set(xlabel="answer of the model", ylabel="true class")
+        axes.tick_params(length=0)
+        axes.grid(False)
+        figure.colorbar(drawn, ax=axes, label="share of the true class", shrink=0.8)
+    return figure
+
+
+def prediction(photo, seen, probabilities, class_names, count=6):
+    """Show a photo, what of it the model sees, and the model's answer.
+
+    Parameters
+    ----------
+    photo : array
+        As it was taken, shape (height, width, channels). A frame marks the middle part that has
+        the proportions of `seen`.
+    seen : array
+        What it became: cropped to the middle and resized, shape (height, width, channels).
+    probabilities : array
+        Shape (classes,).
+    class_names : sequence of str
+    count : int
+        How many of the most probable classes to show.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    (height, width), (rows, columns) = photo.shape[:2], seen.shape[:2]
+    scale = min(height / rows, width / columns)
+    corner = (width - scale * columns) / 2 - 0.5, (height - scale * rows) / 2 - 0.5
+    best = np.argsort(probabilities)[::-1][:count]
+    with style():
+        figure, (whole, small, bars) = plt.subplots(
+            1, 3, figsize=(9, 2.9), width_ratios=(1, 1, 1.3)
+        )
+        whole.imshow(photo)
+        frame = {"fill": False, "linewidth": 2.5, "edgecolor": COLOURS[1], "clip_on": False}
+        whole.add_patch(plt.Rectangle(corner, scale * columns, scale * rows, **frame))
+        whole.set_title(f"as it is: {width} x {height} pixels")
+        small.imshow(seen)
+        small.set_title(f"as the model sees it: {columns} x {rows}")
+        for axes in (whole, small):
+            axes.set_axis_off()
+        bars.barh(range(len(best)), probabilities[best], color=COLOURS[0])
+        bars.set_yticks(range(len(best)), [class_names[label] for label in best])
+        bars.set(xlim=(0, 1), xlabel="probability (softmax)")
+        bars.grid(axis="y", visible=False)
+        bars.invert_yaxis()
+    return figure
 
 
 def channel_histograms(pixels, mean, variance):

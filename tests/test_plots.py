@@ -52,6 +52,14 @@ def test_floats_are_scaled_together():
     assert [picture[0, 0, 0] for picture in drawn(plots.images(pictures))] == [0.0, 0.5, 1.0]
 
 
+def test_class_examples_have_a_row_a_class():
+    pictures, labels = np.zeros((5, 4, 4, 3), np.uint8), np.array([0, 1, 0, 0, 1])
+    pictures[:, 0, 0, 0] = range(5)
+    figure = plots.class_examples(pictures, labels, ["a", "b"], columns=3)
+    assert [picture[0, 0, 0] for picture in drawn(figure)] == [0, 2, 3, 1, 4]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["a", "", "", "b", "", ""]
+
+
 def test_patches_are_shown_in_order(image):
     whole, *parts = drawn(plots.patches(image, 8))
     np.testing.assert_array_equal(whole, image)
@@ -90,6 +98,22 @@ def test_heat_map_centres_a_symmetric_scale_on_zero():
     figure = plots.heat_map(np.array([[-1.0, 3.0]]), symmetric=True, label="weight", title="t")
     assert figure.axes[0].images[0].get_clim() == (-3.0, 3.0)
     assert figure.axes[0].get_title() == "t" and figure.axes[1].get_ylabel() == "weight"
+
+
+def test_confusion_matrix_names_classes_and_writes_counts():
+    axes, _ = plots.confusion_matrix([[3, 1], [0, 10]], ["cat", "dog"]).axes
+    np.testing.assert_allclose(axes.images[0].get_array(), [[0.75, 0.25], [0, 1]])
+    assert [text.get_text() for text in axes.texts] == ["3", "1", "10"]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["cat", "dog"]
+
+
+def test_prediction_frames_what_the_model_sees(image):
+    photo = np.zeros((60, 40, 3), np.uint8)
+    whole, small, bars = plots.prediction(photo, image, np.array([0.1, 0.7, 0.2]), "abc", 2).axes
+    assert whole.patches[0].get_bbox().bounds == (-0.5, 9.5, 40, 40)
+    np.testing.assert_array_equal(small.images[0].get_array(), image)
+    assert [text.get_text() for text in bars.get_yticklabels()] == ["b", "c"]
+    assert [bar.get_width() for bar in bars.patches] == [0.7, 0.2]
 
 
 def test_channel_histograms_are_densities(image):
