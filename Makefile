@@ -1,6 +1,6 @@
 # Every target makes .venv itself when it is missing. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help book test test-site test-backends test-oldest lint full bench clean repository
+.PHONY: help book test test-site test-backends test-oldest test-colab lint full bench clean repository
 export MIXLIB_PROFILE ?= smoke
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 VERSION_OK = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -40,6 +40,9 @@ test-backends: .venv/ready  ## run the package's tests on other backends (BACKEN
 
 test-oldest: .venv/oldest  ## run the package's tests with the oldest supported versions
 	.venv/oldest/bin/python -m pytest $(PACKAGE_TESTS)
+
+test-colab: .venv/ready  ## run every notebook as in Colab: fresh environments, mixlib from its wheel
+	$(BIN)/python -m pytest tests/colab.py --durations=0 --durations-min=1
 
 lint: .venv/ready  ## check style and spelling, of the notebooks too
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/codespell
