@@ -20,8 +20,6 @@ import nbformat
 import pytest
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-from mixlib import runs
-
 ROOT = pathlib.Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 VERSIONS = {"newest": "constraints.txt", "oldest": "constraints-oldest.txt"}
@@ -66,15 +64,15 @@ class Environment:
         try:
             client.execute(cwd=str(path.parent), env=variables)
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-            pytest.fail(report(notebook, error), pytrace=False)
+            pytest.fail(report(path, notebook, error), pytrace=False)
         return notebook
 
 
-def report(notebook, error):
+def report(path, notebook, error):
     """Say which cell failed, the last one that was begun, and how."""
     begun = [index for index, cell in enumerate(notebook.cells) if "execution" in cell.metadata]
     plain = re.sub(r"\x1b\[[\d;]*m", "", str(error))  # without colours
-    return f"Cell {begun[-1]} ({notebook.cells[begun[-1]].id}) failed.\n{plain}"
+    return f"{path.name} failed in cell {begun[-1]} ({notebook.cells[begun[-1]].id}).\n{plain}"
 
 
 @pytest.fixture(scope="session")
@@ -87,6 +85,8 @@ def wheel(tmp_path_factory):
 
 @pytest.fixture(scope="session", params=VERSIONS)
 def environment(request):
+    if request.param == "oldest" and sys.version_info >= (3, 13):
+        pytest.skip("the oldest versions are for Python 3.11 and 3.12")
     # Some gigabytes, which pytest's own temporary folders would keep for long.
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("JUPYTER_PATH", folder)  # where Jupyter looks for kernels
@@ -100,8 +100,8 @@ def test_runs_in_colab(path, environment, wheel, tmp_path):
     shutil.copy(path, tmp_path)
     try:
         notebook = environment.run_notebook(tmp_path / path.name, wheel)
-        (installed,) = {*environment.packages()} ^ {*before}
-        assert installed.startswith("mixlib==")
+        (changed,) = {*environment.packages()} ^ {*before}
+        assert changed.startswith("mixlib==")  # the first cell found none, and installed it
     finally:
         environment.pip("uninstall", "--quiet", "--yes", "mixlib")
     assert environment.packages() == before
@@ -116,5 +116,5 @@ def test_runs_in_colab(path, environment, wheel, tmp_path):
             assert any("image/png" in output.data for output in outputs[cell.id]), cell.source
     if path.stem == "08_results":  # the stored trainings came along in the wheel
         shown = json.dumps([output for cell in outputs.values() for output in cell])
-        stored = [run.name for run in runs.list_runs()]
+        stored = [path.parent.name for path in ROOT.glob("book/runs/*/metrics.json")]
         assert stored and all(name in shown for name in stored)
