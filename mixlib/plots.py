@@ -424,7 +424,7 @@ def confusion_matrix(counts, class_names):
     """
     counts = np.asarray(counts)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = 1.8 + 0.5 * len(counts)
+    side = 1.5 + 0.42 * len(counts)
     with style():
         figure, axes = plt.subplots(figsize=(side + 0.8, side))
         drawn = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
