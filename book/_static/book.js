@@ -1,6 +1,9 @@
-// The theme calls this button "Search" although more is written on it.
+// Names that the theme gets wrong: this button says more than "Search", and these folds say nothing.
 document.addEventListener("DOMContentLoaded", () => {
   document.querySelectorAll(".search-button-field").forEach((button) => button.removeAttribute("aria-label"))
+  document.querySelectorAll(".bd-sidebar-primary summary").forEach((fold) => {
+    fold.ariaLabel = `Pages of ${fold.closest("li").querySelector("a").textContent.trim()}`
+  })
 })
 
 // On paper: the light theme, and every fold open. What a reader had set comes back afterwards.
