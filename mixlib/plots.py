@@ -349,6 +349,46 @@ def learning_curves(histories, published=None):
     return figure
 
 
+def ladder(runs):
+    """Show what each ingredient of a recipe adds: test accuracies, each run against the one before.
+
+    Parameters
+    ----------
+    runs : sequence of mixlib.runs.Run
+        From the bottom of the ladder to its top. A name such as "ladder-1-crop-and-flip" is shown
+        as "crop and flip".
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A row a run, the first on top. A bar leads from the accuracy before to the new one, blue
+        where it is higher and orange where it is lower; the difference stands beside it.
+    """
+    accuracies = [100 * run.metrics["test_top_1"] for run in runs]
+    with style():
+        figure, axes = plt.subplots(figsize=(8, 1.1 + 0.45 * len(runs)))
+        axes.plot(accuracies, range(len(runs)), "o", color="black", markersize=6, zorder=3)
+        axes.annotate(f"{accuracies[0]:.2f}", (accuracies[0], 0), (8, 0), **_BESIDE)
+        for row in range(1, len(runs)):
+            before, after = accuracies[row - 1 : row + 1]
+            colour = COLOURS[0 if after >= before else 1]
+            axes.barh(row, after - before, 0.5, left=before, color=colour)
+            axes.plot((before, before), (row - 1, row), color="0.5", linewidth=1, zorder=1)
+            right = max(before, after), row
+            axes.annotate(f"{after:.2f} ({after - before:+.2f})", right, (8, 0), **_BESIDE)
+        labels = [run.name.removeprefix("ladder-").lstrip("0123456789-") for run in runs]
+        labels = [label.replace("-", " ") for label in labels]
+        axes.set_yticks(range(len(runs)), [labels[0], *(f"+ {label}" for label in labels[1:])])
+        axes.set(xlabel="top-1 accuracy on the test images (%)", ylim=(len(runs) - 0.5, -0.5))
+        axes.use_sticky_edges = False  # else the first bar's foot is the end of the axis
+        axes.margins(x=0.2)
+        axes.grid(axis="y", visible=False)
+    return figure
+
+
+_BESIDE = {"textcoords": "offset points", "va": "center", "fontsize": "small"}
+
+
 def run_table(table):
     """Style a table of runs for reading: rounded figures, the best accuracy of each column in bold.
 

@@ -87,6 +87,24 @@ def test_learning_curves_show_every_history():
     assert accuracies.lines[-1].get_ydata()[0] == 50
 
 
+@pytest.mark.parametrize("accuracies", [[0.5], [0.5, 0.6125, 0.59]])
+def test_a_ladder_sets_each_run_against_the_one_before(accuracies):
+    names = ["ladder-0-plain", "ladder-1-crop-and-flip", "ladder-2-mixup"]
+    rungs = [
+        mixlib.runs.Run(name, None, {"test_top_1": accuracy}, {})
+        for name, accuracy in zip(names, accuracies, strict=False)
+    ]
+    (axes,) = plots.ladder(rungs).axes
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels == ["plain", "+ crop and flip", "+ mixup"][: len(rungs)]
+    shown = [text.get_text() for text in axes.texts]
+    assert shown == ["50.00", "61.25 (+11.25)", "59.00 (-2.25)"][: len(rungs)]
+    bars = [(bar.get_x(), bar.get_width()) for bar in axes.patches]
+    np.testing.assert_allclose(bars, [(50, 11.25), (61.25, -2.25)][: len(rungs) - 1])
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first on top
+    assert axes.get_ylabel() == "" and axes.get_xlabel().endswith("(%)")
+
+
 def test_run_table_rounds_and_marks_the_best():
     columns = {"model": ["a", "b"], "parameters": [1234, 5678], "top-1 (%)": [10.123, 20.456]}
     html = plots.run_table(pd.DataFrame(columns, index=["one", "two"])).to_html()
