@@ -120,6 +120,12 @@ def test_published_figures_are_of_the_same_models_and_have_a_source():
         assert figures[name]["epochs_50"]["top_5"] > figures[name]["epochs_50"]["top_1"] > 0.4
 
 
+def test_published_figures_of_training_from_scratch_have_a_source():
+    for row in runs.published()["from_scratch"]:
+        assert 0.5 < row["top_1"] < 0.8 and row["model"] and row["source"]
+        assert row["url"].startswith("https://")
+
+
 def test_the_checksum_is_of_the_code_and_not_of_its_text(tmp_path, monkeypatch):
     def checksum(source):
         (tmp_path / "module.py").write_text(source)
