@@ -381,7 +381,7 @@ def ladder(runs):
         axes.set_yticks(range(len(runs)), [labels[0], *(f"+ {label}" for label in labels[1:])])
         axes.set(xlabel="top-1 accuracy on the test images (%)", ylim=(len(runs) - 0.5, -0.5))
         axes.use_sticky_edges = False  # else the first bar's foot is the end of the axis
-        axes.margins(x=0.2)
+        axes.margins(x=0.25)
         axes.grid(axis="y", visible=False)
     return figure
 
