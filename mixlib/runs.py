@@ -8,6 +8,7 @@ import ast
 import csv
 import dataclasses
 import datetime
+import fnmatch
 import hashlib
 import importlib.metadata
 import json
@@ -135,13 +136,15 @@ def load_run(name, folder=None):
     return Run(path.resolve().name, path, metrics, history)
 
 
-def list_runs(folder=None):
-    """Read all runs of a folder, in the order of their names.
+def list_runs(folder=None, names="*"):
+    """Read the runs of a folder, in the order of their names.
 
     Parameters
     ----------
     folder : str or pathlib.Path, optional
         Default: the runs that the book quotes.
+    names : str
+        Pattern of the names to read, such as ``"keras_*"``.
 
     Returns
     -------
@@ -149,7 +152,7 @@ def list_runs(folder=None):
         Empty where there are none.
     """
     folder = pathlib.Path(folder or stored_runs_folder())
-    return [load_run(folder / name) for name in _names(folder)]
+    return [load_run(folder / name) for name in fnmatch.filter(_names(folder), names)]
 
 
 def published():

@@ -62,6 +62,8 @@ def test_half_a_run_is_no_run(experiment, tmp_path):
     (tmp_path / "half").mkdir()
     (tmp_path / "half" / "history.csv").write_text("epoch,loss\n1,2.0\n")
     assert [run.name for run in mixlib.list_runs(tmp_path)] == ["one"]
+    assert [run.name for run in mixlib.list_runs(tmp_path, names="o*")] == ["one"]
+    assert mixlib.list_runs(tmp_path, names="two*") == []
 
 
 def test_a_run_that_does_not_exist(experiment, tmp_path):
