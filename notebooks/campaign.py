@@ -340,7 +340,8 @@ def is_done(folder):
 
 def clean(log, name):
     """Title a log by its run, and take out what is of machine and hour: paths, times, warnings."""
-    log.cells[0].source = log.cells[0].source.replace("# One training", f"# {name}")
+    for cell in log.cells[:1]:
+        cell.source = cell.source.replace("# One training", f"# {name}")
     log.metadata["papermill"] = {"parameters": log.metadata["papermill"]["parameters"]}
     for cell in log.cells:
         for key in ("papermill", "execution"):

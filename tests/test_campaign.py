@@ -354,11 +354,12 @@ def test_train_ipynb_end_to_end(place):
     assert campaign.main(["--models", "keras_mixer", "--profile", "smoke"]) == 0
     (run,) = mixlib.list_runs(place / "others")
     assert run.name == "keras_mixer-keras_example-seed0-smoke"
+    log = nbformat.read(run.path / "log.ipynb", as_version=4)
+    assert log.cells[0].source.startswith(f"# {run.name}\n")
     assert run.same_code and run.history["epoch"] == [1]
     expected = {"model": "keras_mixer", "dataset": "shapes", "seed": 0, "parameters": 242_788}
     assert run.metrics.items() >= expected.items()
     assert run.metrics["recipe"]["name"] == "keras_example"
-    log = nbformat.read(run.path / "log.ipynb", as_version=4)
     assert_clean(log, str(place))
     outputs = [output for cell in log.cells for output in cell.get("outputs", [])]
     printed = "".join(output.get("text", "") for output in outputs)
