@@ -70,10 +70,12 @@ def compile_model(model, recipe="keras_example", steps=None):
     )
     if recipe.decayed == "kernels":
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    targets = "" if isinstance(model, AugmentedTraining) else "Sparse"
+    loss = keras.losses.SparseCategoricalCrossentropy
+    if isinstance(model, AugmentedTraining):  # whose targets are no longer labels
+        loss = keras.losses.CategoricalCrossentropy
     model.compile(
         optimizer=optimizer,
-        loss=getattr(keras.losses, f"{targets}CategoricalCrossentropy")(from_logits=True),
+        loss=loss(from_logits=True),
         metrics=[
             keras.metrics.SparseCategoricalAccuracy(name="top_1"),
             keras.metrics.SparseTopKCategoricalAccuracy(5, name="top_5"),
@@ -192,9 +194,8 @@ def run_experiment(
             callbacks=used,
             verbose=verbose,
         )
-        weights = [ops.convert_to_numpy(variable) for variable in fitted.weights]
     if fitted is not model:
-        model.set_weights(weights)
+        model.set_weights(fitted.get_weights())
         augment.adapt(model, dataset.x_train)  # the layers keep what follows from these weights
     if trainee is not model:
         compile_model(model, recipe, (len(batches), epochs))
@@ -260,12 +261,12 @@ class AugmentedTraining(keras.Model):
 
     def _mix(self, images, targets):
         """Blend some images with others, put boxes of others into some, leave the rest."""
-        if not self.mixup + self.cutmix:
-            return images, targets
         drawn = keras.random.uniform((ops.shape(images)[0], 1), seed=self.generator)
         low = 0.0
         plain = {"images": images, "labels": targets}
         for share, layer in ((self.mixup, self.mix_up), (self.cutmix, self.cut_mix)):
+            if not share:
+                continue
             mixed = layer(plain, training=True)
             chosen = ops.logical_and(drawn >= low, drawn < low + share)
             images = ops.where(chosen[:, :, None, None], mixed["images"], images)
