@@ -254,6 +254,7 @@ def check(runs, out):
         exist, or can't be stored.
     """
     known = set(papermill.inspect_notebook(NOTEBOOK)) - {"out"}
+    created = []  # seeds and recipes share models, and making one takes a moment
     for name, parameters in runs.items():
         unknown = parameters.keys() - known
         if unknown:
@@ -276,9 +277,11 @@ def check(runs, out):
         try:
             recipe = mixlib.recipes.get_recipe(parameters.get("recipe", "keras_example"))
             dataclasses.replace(recipe, **parameters.get("changes", {}))
-            if parameters.get("overrides") and parameters["model"] in mixlib.presets.PRESETS:
+            model = parameters["model"], parameters.get("overrides")
+            if model[1] and model[0] in mixlib.presets.PRESETS and model not in created:
                 with keras.StatelessScope(initialize_variables=False):  # shapes, no values
-                    mixlib.create(parameters["model"], **parameters["overrides"])
+                    mixlib.create(model[0], **model[1])
+                created.append(model)
         except (TypeError, ValueError) as error:
             raise ValueError(f"Run {name!r}: {error}") from error
         folder = out / name
