@@ -1,7 +1,8 @@
 """What a full training leaves behind, and reading it back.
 
 A run is a folder with ``metrics.json`` (what was trained, how, on which machine, and what came of
-it), ``history.csv`` (a row an epoch) and, when papermill ran it, ``log.ipynb``.
+it), ``history.csv`` (a row an epoch) and, when papermill ran it, ``log.ipynb``. Where a chapter looks
+into the trained model there are ``model.weights.h5`` and ``predictions.npz`` too.
 """
 
 import ast
@@ -19,6 +20,9 @@ import subprocess
 import tomllib
 
 import keras
+import numpy as np
+
+from mixlib import data, presets
 
 _PACKAGE = pathlib.Path(__file__).parent
 # These read results and draw them; they have no part in a training.
@@ -50,6 +54,54 @@ class Run:
         """Whether mixlib's training code is still the one that this run was trained with."""
         return self.metrics.get("mixlib_sha256") == source_checksum()
 
+    @property
+    def has_weights(self):
+        """Whether the trained model is stored, too."""
+        return (self.path / "model.weights.h5").is_file()
+
+    def load_model(self):
+        """Create the run's model, with the weights that its figures were measured with.
+
+        Returns
+        -------
+        keras.Model
+
+        Raises
+        ------
+        FileNotFoundError
+            When the run has no weights.
+        """
+        _, class_names = data.DATASETS[self.metrics["dataset"]]
+        overrides = self.metrics.get("overrides", {})
+        model = presets.create(self.metrics["model"], num_classes=len(class_names), **overrides)
+        model.load_weights(self._stored("model.weights.h5"))
+        return model
+
+    def load_predictions(self):
+        """Read what the trained model says of the test images.
+
+        Returns
+        -------
+        dict of numpy.ndarray
+            ``labels``, the true classes, shape (images,); ``classes``, the five that the model finds
+            most probable, best first, and ``probabilities``, theirs, both (images, 5).
+
+        Raises
+        ------
+        FileNotFoundError
+            When the run has none.
+        """
+        with np.load(self._stored("predictions.npz")) as arrays:
+            return dict(arrays)
+
+    def _stored(self, name):
+        if not (self.path / name).is_file():
+            raise FileNotFoundError(
+                f"The run {self.name} has no {name}. Train it with weights=True in train.ipynb or "
+                "runs.toml; those that have it: Run.has_weights."
+            )
+        return self.path / name
+
 
 def stored_runs_folder():
     """Folder of the runs that the book quotes: in the installed package, or in the repository."""
@@ -57,7 +109,7 @@ def stored_runs_folder():
     return packaged if packaged.is_dir() else _PACKAGE.parent / "book" / "runs"
 
 
-def save_run(experiment, folder, weights=False):
+def save_run(experiment, folder, weights=False, dataset=None):
     """Write an experiment to a folder.
 
     ``metrics.json`` is written last and in one step: a folder without it is no run.
@@ -69,6 +121,9 @@ def save_run(experiment, folder, weights=False):
         Made where it is missing.
     weights : bool
         Whether to store the weights too, as ``model.weights.h5``.
+    dataset : mixlib.data.Dataset, optional
+        Where given, what the model says of its test images is stored as ``predictions.npz``: see
+        `Run.load_predictions`.
 
     Returns
     -------
@@ -90,12 +145,49 @@ def save_run(experiment, folder, weights=False):
         for epoch, values in enumerate(zip(*experiment.history.values(), strict=True), start=1):
             writer.writerow([epoch, *(f"{value:.6g}" for value in values)])
     if weights:
-        experiment.model.save_weights(folder / "model.weights.h5")
+        save_weights(experiment.model, folder / "model.weights.h5")
+    if dataset is not None:
+        np.savez_compressed(folder / "predictions.npz", **predict(experiment.model, dataset))
     metrics = {**experiment.metrics, **circumstances()}
     unfinished = folder / "metrics.json.unfinished"
     unfinished.write_text(json.dumps(metrics, indent=2) + "\n")
     unfinished.replace(target)
     return load_run(folder)
+
+
+def save_weights(model, path):
+    """Write a model's weights to a file that ends in ``.weights.h5``, without its optimiser's state.
+
+    Parameters
+    ----------
+    model : keras.Model
+    path : str or pathlib.Path
+    """
+    keras.Model(model.inputs, model.outputs).save_weights(path)  # this one has no optimiser
+
+
+def predict(model, dataset):
+    """Return the five classes that a model finds most probable for each test image.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From images to logits.
+    dataset : mixlib.data.Dataset
+
+    Returns
+    -------
+    dict of numpy.ndarray
+        As `Run.load_predictions` returns them.
+    """
+    logits = model.predict(dataset.x_test, batch_size=250, verbose=0)
+    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+    classes = np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
+    return {
+        "labels": dataset.y_test.astype("uint8"),
+        "classes": classes.astype("uint8"),
+        "probabilities": np.take_along_axis(probabilities, classes, axis=1).astype("float16"),
+    }
 
 
 def load_run(name, folder=None):

@@ -51,6 +51,52 @@ def test_weights_are_stored_when_asked_for(experiment, tmp_path):
         )
 
 
+def test_gives_back_the_model_with_its_weights_and_nothing_of_the_optimiser(tmp_path):
+    model = mixlib.create("mixer_tiny", num_blocks=1)
+    drawn = data.load("shapes", 200, 100)
+    trained = mixlib.run_experiment(model, drawn, "baseline", epochs=1, verbose=0)
+    trained.metrics["overrides"] = {"num_blocks": 1}
+    run = mixlib.save_run(trained, tmp_path / "one", weights=True, dataset=drawn)
+    assert run.has_weights
+    logits = model.predict(drawn.x_test, verbose=0)
+    np.testing.assert_array_equal(run.load_model().predict(drawn.x_test, verbose=0), logits)
+    kept = sum(np.prod(weight.shape) for weight in model.weights) * 4
+    assert (run.path / "model.weights.h5").stat().st_size < 1.5 * kept
+
+    found = run.load_predictions()
+    np.testing.assert_array_equal(found["labels"], drawn.y_test)
+    assert found["classes"].shape == found["probabilities"].shape == (100, 5)
+    np.testing.assert_array_equal(found["classes"][:, 0], logits.argmax(axis=1))
+    right = np.mean(found["classes"][:, 0] == drawn.y_test)
+    assert right == pytest.approx(run.metrics["test_top_1"])
+    in_five = (found["classes"] == drawn.y_test[:, None]).any(axis=1)
+    assert np.mean(in_five) == pytest.approx(run.metrics["test_top_5"])
+    exact = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found["probabilities"][:, 0], exact.max(axis=1), rtol=2e-3)
+
+
+def test_a_run_without_weights_says_so(experiment, tmp_path):
+    run = mixlib.save_run(experiment, tmp_path / "one")
+    assert not run.has_weights
+    for load, name in ((run.load_predictions, "predictions.npz"),):
+        with pytest.raises(FileNotFoundError, match=f"has no {name}.*weights=True"):
+            load()
+    with pytest.raises(ValueError, match="Unknown preset 'bag'"):
+        run.load_model()
+
+
+def test_stored_weights_are_few_and_belong_to_their_figures():
+    """8 MB in all, and the predictions beside them give the accuracies of metrics.json."""
+    stored = [run for run in mixlib.list_runs() if run.has_weights]
+    sizes = [(run.path / "model.weights.h5").stat().st_size for run in stored]
+    assert sum(sizes) < 9 * 2**20
+    for run in stored:
+        found = run.load_predictions()
+        right = found["classes"] == found["labels"][:, None]
+        assert right[:, 0].mean() == pytest.approx(run.metrics["test_top_1"])
+        assert right.any(axis=1).mean() == pytest.approx(run.metrics["test_top_5"], abs=5e-4)
+
+
 def test_a_run_is_never_written_over(experiment, tmp_path):
     mixlib.save_run(experiment, tmp_path / "one")
     with pytest.raises(FileExistsError, match="holds a run already"):
