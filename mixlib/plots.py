@@ -583,6 +583,48 @@ def singular_values(spectra):
     return figure
 
 
+def mosaic(maps, columns=8, limit=None, title=None, label=None, axes=None):
+    """Show small maps side by side, red above zero and blue below: filters, or similarities.
+
+    Parameters
+    ----------
+    maps : array
+        Shape (n, rows, columns).
+    columns : int
+        Maps a row.
+    limit : float, optional
+        Value of the strongest colour. Default: each map's own largest magnitude.
+    title : str, optional
+    label : str, optional
+        What the values are. With it, a scale is drawn beside.
+    axes : matplotlib.axes.Axes, optional
+        Where to draw. Default: a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    maps = np.asarray(maps, "float64")
+    limits = np.abs(maps).max(axis=(1, 2)) if limit is None else np.full(len(maps), limit)
+    scaled = maps / np.maximum(limits, 1e-12)[:, None, None]
+    lines, gap = math.ceil(len(maps) / columns), max(1, maps.shape[1] // 8)
+    tiles = np.full((lines * columns, maps.shape[1] + gap, maps.shape[2] + gap), np.nan)
+    tiles[: len(maps), :-gap, :-gap] = scaled
+    tiles = tiles.reshape(lines, columns, *tiles.shape[1:]).transpose(0, 2, 1, 3)
+    picture = tiles.reshape(lines * tiles.shape[1], -1)[:-gap, :-gap]
+    with style():
+        if axes is None:
+            _, axes = plt.subplots(figsize=(4.4, 0.4 + 4 * len(picture) / picture.shape[1]))
+        drawn = axes.imshow(picture, cmap="RdBu_r", vmin=-1, vmax=1)
+        axes.set(xticks=[], yticks=[], frame_on=False)
+        axes.grid(False)
+        if title:
+            axes.set_title(title)
+        if label:
+            axes.figure.colorbar(drawn, ax=axes, label=label, shrink=0.8)
+    return axes.figure
+
+
 def position_similarity(embeddings, rows):
     """Show how similar the embedding of each place is to those of all places, a map a place.
 
@@ -603,16 +645,8 @@ def position_similarity(embeddings, rows):
     unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
     columns = len(unit) // rows
     maps = (unit @ unit.T).reshape(-1, rows, columns)
-    with style():
-        figure, grid = plt.subplots(
-            rows, columns, figsize=(0.5 + 4 * columns / rows, 4), squeeze=False
-        )
-        for axes, similarity in zip(grid.flat, maps, strict=True):
-            drawn = axes.imshow(similarity, cmap="RdBu_r", vmin=-1, vmax=1)
-            axes.set(xticks=[], yticks=[])
-        grid[-1, columns // 2].set_xlabel("column of the patch")
-        grid[rows // 2, 0].set_ylabel("row of the patch")
-        figure.colorbar(drawn, ax=grid, label="cosine similarity", shrink=0.8)
+    figure = mosaic(maps, columns, limit=1, label="cosine similarity")
+    figure.axes[0].set(xlabel="column of the patch", ylabel="row of the patch")
     return figure
 
 

@@ -149,11 +149,30 @@ def test_singular_values_are_relative():
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["one", "two"]
 
 
+def test_mosaic_shows_every_map_in_its_place():
+    maps = np.arange(1, 13).reshape(3, 2, 2)
+    (picture,) = drawn(plots.mosaic(maps, columns=2, limit=12))
+    picture = np.ma.filled(picture, np.nan)
+    assert picture.shape == (5, 5)  # two lines of two maps, and a gap between
+    np.testing.assert_allclose(picture[:2, :2], maps[0] / 12)
+    np.testing.assert_allclose(picture[:2, 3:], maps[1] / 12)
+    np.testing.assert_allclose(picture[3:, :2], maps[2] / 12)
+    assert np.isnan(picture[2]).all() and np.isnan(picture[3:, 3:]).all()
+
+
+def test_mosaic_scales_each_map_by_its_own_largest_value():
+    maps = np.array([[[0.0, -4.0]], [[0.1, 0.2]], [[0.0, 0.0]]])
+    (picture,) = drawn(plots.mosaic(maps, columns=3))
+    shown = picture[:, [0, 1, 3, 4, 6, 7]]
+    np.testing.assert_allclose(shown, [[0, -1, 0.5, 1, 0, 0]])
+
+
 def test_position_similarity_has_a_map_for_each_place():
     embeddings = np.random.default_rng(0).normal(size=(6, 8))
-    maps = drawn(plots.position_similarity(embeddings, rows=2))[:6]
-    assert {similarity.shape for similarity in maps} == {(2, 3)}
-    np.testing.assert_allclose([maps[t].flat[t] for t in range(6)], 1)  # like itself
+    picture = drawn(plots.position_similarity(embeddings, rows=2))[0]
+    assert picture.shape == (2 * 2 + 1, 3 * 3 + 2)
+    tiles = [picture[3 * row :, 4 * column :][:2, :3] for row in (0, 1) for column in (0, 1, 2)]
+    np.testing.assert_allclose([tiles[t].flat[t] for t in range(6)], 1)  # like itself
 
 
 def test_classifier_diagram_has_a_panel_a_step(image):
