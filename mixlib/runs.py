@@ -1,8 +1,8 @@
 """What a full training leaves behind, and reading it back.
 
 A run is a folder with ``metrics.json`` (what was trained, how, on which machine, and what came of
-it), ``history.csv`` (a row an epoch) and, when papermill ran it, ``log.ipynb``. Where a chapter looks
-into the trained model there are ``model.weights.h5`` and ``predictions.npz`` too.
+it), ``history.csv`` (a row an epoch) and, when papermill ran it, ``log.ipynb``. Where a chapter
+looks into the trained model there are ``model.weights.h5`` and ``predictions.npz`` too.
 """
 
 import ast
@@ -83,8 +83,8 @@ class Run:
         Returns
         -------
         dict of numpy.ndarray
-            ``labels``, the true classes, shape (images,); ``classes``, the five that the model finds
-            most probable, best first, and ``probabilities``, theirs, both (images, 5).
+            ``labels``, the true classes, shape (images,); ``classes``, the five that the model
+            finds most probable, best first, and ``probabilities``, theirs, both (images, 5).
 
         Raises
         ------
@@ -156,7 +156,7 @@ def save_run(experiment, folder, weights=False, dataset=None):
 
 
 def save_weights(model, path):
-    """Write a model's weights to a file that ends in ``.weights.h5``, without its optimiser's state.
+    """Write a model's weights, and not its optimiser's state, to a file ending in ``.weights.h5``.
 
     Parameters
     ----------
