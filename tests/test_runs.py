@@ -85,6 +85,15 @@ def test_a_run_without_weights_says_so(experiment, tmp_path):
         run.load_model()
 
 
+def test_finds_the_longest_training_with_weights(experiment, tmp_path):
+    for name, epochs, weights in (("short", 1, True), ("long", 2, True), ("longest", 3, False)):
+        path = mixlib.save_run(experiment, tmp_path / name, weights=weights).path / "metrics.json"
+        path.write_text(path.read_text().replace('"epochs": 2', f'"epochs": {epochs}'))
+    assert runs.trained_run("bag", tmp_path).name == "long"
+    with pytest.raises(FileNotFoundError, match="No stored training of 'mixer'.*have: bag"):
+        runs.trained_run("mixer", tmp_path)
+
+
 def test_stored_weights_are_few_and_belong_to_their_figures():
     """8 MB in all, and the predictions beside them give the accuracies of metrics.json."""
     stored = [run for run in mixlib.list_runs() if run.has_weights]
