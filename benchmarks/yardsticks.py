@@ -1,45 +1,70 @@
-"""Two yardsticks of the size of the `*_tiny` models: a transformer and a convolutional network.
+"""Yardsticks of the size of the `*_tiny` models: a transformer, a convolutional network, and a bag
+of patches, whose blocks mix no tokens at all.
 
-Built of Keras' layers; only stem, positions and head of the transformer are mixlib's, so that it
-differs from the models without attention in its blocks alone.
+Built of Keras' layers. Stem, positions, perceptrons and head of the transformer and of the bag are
+mixlib's, so that these two differ from the models without attention in their blocks alone.
 """
 
 import keras
 
 import mixlib
 
-MODELS = ("vit_tiny", "cnn_tiny")
+MODELS = ("vit_tiny", "cnn_tiny", "bag_tiny")
 
 
-def create(name, num_classes=100, image_size=32):
+def create(name, num_classes=100, image_size=32, preprocessing=None, **overrides):
     """Create a yardstick with fresh weights.
 
     Parameters
     ----------
-    name : {"vit_tiny", "cnn_tiny"}
+    name : {"vit_tiny", "cnn_tiny", "bag_tiny"}
     num_classes : int
     image_size : int or tuple of int
         Height and width of the images, in pixels.
+    preprocessing : Mapping, optional
+        Arguments of `mixlib.augment.preprocessing`. Default: what the `*_tiny` have.
+    **overrides
+        Of the bag: ``num_blocks`` (default 8), ``positional_encoding`` (default False).
 
     Returns
     -------
     keras.Model
-        From images (batch, height, width, 3) of 0 to 255 to logits, augmented as the `*_tiny` are.
+        From images (batch, height, width, 3) of 0 to 255 to logits.
     """
-    preprocessing = mixlib.augment.preprocessing(image_size=None)
-    if name == "vit_tiny":
-        blocks = [TransformerBlock(4, 576, name=f"block_{index}") for index in range(5)]
-        return mixlib.build_classifier(
-            [*blocks, keras.layers.LayerNormalization(epsilon=1e-6, name="head_norm")],
-            image_size,
-            num_classes,
-            positional_encoding=True,
-            preprocessing=preprocessing,
-            name=name,
-        )
+    if name not in MODELS:
+        raise ValueError(f"Unknown yardstick {name!r}. Expected one of: {', '.join(MODELS)}.")
+    preprocessing = mixlib.augment.preprocessing(**(preprocessing or {"image_size": None}))
     if name == "cnn_tiny":
-        return _residual_network(image_size, num_classes, preprocessing, name)
-    raise ValueError(f"Unknown yardstick {name!r}. Expected one of: {', '.join(MODELS)}.")
+        return _residual_network(image_size, num_classes, preprocessing, name, **overrides)
+    blocks, positional_encoding = _STACKS[name](**overrides)
+    return mixlib.build_classifier(
+        [*blocks, keras.layers.LayerNormalization(epsilon=1e-6, name="head_norm")],
+        image_size,
+        num_classes,
+        positional_encoding=positional_encoding,
+        preprocessing=preprocessing,
+        name=name,
+    )
+
+
+class PerceptronBlock(keras.layers.Layer):
+    """A perceptron on each token by itself, with a norm before and a residual around it."""
+
+    def __init__(self, mlp_dim, **kwargs):
+        super().__init__(**kwargs)
+        self.mlp_dim = mlp_dim
+
+    def build(self, input_shape):
+        self.norm = keras.layers.LayerNormalization(epsilon=1e-6)
+        self.mlp = mixlib.blocks.MLP(self.mlp_dim)
+        for layer in (self.norm, self.mlp):
+            layer.build(input_shape)
+
+    def call(self, x, training=None):
+        return x + self.mlp(self.norm(x), training=training)
+
+    def get_config(self):
+        return {**super().get_config(), "mlp_dim": self.mlp_dim}
 
 
 class TransformerBlock(keras.layers.Layer):
@@ -70,6 +95,18 @@ class TransformerBlock(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "num_heads": self.num_heads, "mlp_dim": self.mlp_dim}
+
+
+def _transformer():
+    return [TransformerBlock(4, 576, name=f"block_{index}") for index in range(5)], True
+
+
+def _bag(num_blocks=8, positional_encoding=False):
+    blocks = [PerceptronBlock(512, name=f"block_{index}") for index in range(num_blocks)]
+    return blocks, positional_encoding
+
+
+_STACKS = {"vit_tiny": _transformer, "bag_tiny": _bag}
 
 
 def _residual_network(image_size, num_classes, preprocessing, name):

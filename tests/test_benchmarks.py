@@ -152,6 +152,19 @@ def test_yardsticks_are_of_the_size_of_what_they_measure(name):
     assert np.isfinite(experiment.metrics["test_loss"])
 
 
+def test_the_bag_of_patches_knows_places_by_its_positions_only():
+    images = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+    moved = np.roll(images, 16, axis=2)  # another order of the same patches
+    for positional_encoding in (False, True):
+        model = yardsticks.create(
+            "bag_tiny", num_blocks=2, positional_encoding=positional_encoding,
+            preprocessing={"image_size": None},
+        )  # fmt: skip
+        features = keras.Model(model.input, model.get_layer("pool").output)
+        one, other = (keras.ops.convert_to_numpy(features(x)) for x in (images, moved))
+        assert np.allclose(one, other, atol=1e-4) != positional_encoding
+
+
 def test_an_unknown_yardstick():
     with pytest.raises(ValueError, match="'resnet50'. Expected one of: vit_tiny, cnn_tiny"):
         yardsticks.create("resnet50")
