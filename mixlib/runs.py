@@ -284,9 +284,29 @@ def published():
     dict
         The parsed ``published.toml``.
     """
-    packaged = _PACKAGE / "stored_runs" / "published.toml"
-    path = packaged if packaged.is_file() else _PACKAGE.parent / "book" / "published.toml"
-    return tomllib.loads(path.read_text())
+    return tomllib.loads(_beside_the_runs("published.toml"))
+
+
+def cifar100_statistics():
+    """Read what the book says of CIFAR-100: ``cifar100.json``, made by ``describe_cifar100.py``.
+
+    Returns
+    -------
+    dict
+        ``superclasses``, from a name to the names of its five classes; ``class_averages``, small
+        average images, 0 to 255; ``baselines``, of how many test images rules without a model are
+        right; ``copies``, how many images are equal; ``near_duplicates``, how similar test images
+        are to training images, and the ``indices`` of those that are nearly equal to one.
+        ``sha256`` is the `Dataset.checksum` of the data that this is true of.
+    """
+    return json.loads(_beside_the_runs("cifar100.json"))
+
+
+def _beside_the_runs(name):
+    """Text of a file that the wheel carries next to the runs, and the repository in its book."""
+    packaged = _PACKAGE / "stored_runs" / name
+    path = packaged if packaged.is_file() else _PACKAGE.parent / "book" / name
+    return path.read_text(encoding="utf-8")
 
 
 def _names(folder):

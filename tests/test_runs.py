@@ -2,6 +2,7 @@
 
 import json
 
+import describe_cifar100
 import keras
 import numpy as np
 import pytest
@@ -181,6 +182,140 @@ def test_published_figures_of_training_from_scratch_have_a_source():
     for row in runs.published()["from_scratch"]:
         assert 0.5 < row["top_1"] < 0.8 and row["model"] and row["source"]
         assert row["url"].startswith("https://")
+
+
+@pytest.fixture(scope="module")
+def statistics():
+    return runs.cifar100_statistics()
+
+
+def test_the_superclasses_hold_every_class_once(statistics):
+    groups = statistics["superclasses"].values()
+    assert len(groups) == 20 and all(len(group) == 5 for group in groups)
+    assert sorted(name for group in groups for name in group) == data.CIFAR100_CLASSES
+
+
+def test_the_class_averages_are_small_images(statistics):
+    averages = statistics["class_averages"]
+    assert list(averages["pixels"]) == data.CIFAR100_CLASSES
+    for pixels in averages["pixels"].values():
+        assert len(pixels) == 3 * averages["side"] ** 2
+        assert all(isinstance(value, int) and 0 <= value <= 255 for value in pixels)
+
+
+def test_the_mean_of_the_class_averages_is_that_of_the_normalization(statistics):
+    pixels = np.array(list(statistics["class_averages"]["pixels"].values())).reshape(-1, 3)
+    np.testing.assert_allclose(pixels.mean(axis=0), mixlib.augment.CIFAR100_MEAN, atol=0.1)
+
+
+def test_the_statistics_are_of_the_data_that_the_runs_were_trained_on(statistics):
+    of_runs = {
+        run.metrics["dataset_sha256"]
+        for run in runs.list_runs()
+        if run.metrics["dataset"] == "cifar100" and run.metrics["test_images"] == 10_000
+    }
+    assert of_runs == {statistics["sha256"]}
+
+
+def test_the_counts_fit_together(statistics):
+    for score in statistics["baselines"].values():
+        right = score["right_of_each_class"]
+        assert len(right) == 100 and max(right) <= 100
+        assert sum(right) == score["right"] <= score["right_superclass"] <= 10_000
+    copies = statistics["copies"]
+    for within in (copies["within_train"], copies["within_test"]):
+        assert within["groups_with_different_labels"] <= within["groups"] <= within["images"] / 2
+    between = copies["test_images_in_train"]
+    assert between["with_another_label"] <= between["images"]
+
+    near = statistics["near_duplicates"]
+    indices = near["indices"]
+    assert sorted(set(indices)) == indices and 0 <= indices[0] <= indices[-1] < 10_000
+    assert len(indices) == near["test_images"] >= max(near["mirrored"], near["same_class"])
+    assert near["test_images"] >= between["images"]
+    first = round(near["threshold"] * near["histogram"]["bins"])
+    for key, count in (("test", "test_images"), ("upside_down", "upside_down")):
+        assert len(near["histogram"][key]) == near["histogram"]["bins"]
+        assert sum(near["histogram"][key]) == 10_000
+        assert sum(near["histogram"][key][first:]) == near[count]
+
+
+@pytest.fixture(scope="module")
+def planted():
+    """Invented images of 4 classes, and test images 0 to 3 made from training images."""
+    random = np.random.RandomState(0)
+
+    def draw(count):
+        """Smooth fields, as photographs are."""
+        coarse = random.uniform(0, 255, (count, 8, 8, 3)).repeat(4, axis=1).repeat(4, axis=2)
+        return (0.8 * coarse + 0.2 * random.uniform(0, 255, coarse.shape)).astype("uint8")
+
+    x_train, x_test = draw(40), draw(20)
+    y_train, y_test = np.arange(40) % 4, np.arange(20) % 4
+    x_train[39] = x_train[0]  # of classes 3 and 0
+    x_test[0] = x_train[8]  # both of class 0
+    x_test[1] = x_train[6]  # of classes 1 and 2
+    x_test[2] = x_train[10][:, ::-1]
+    x_test[3] = 0.7 * x_train[7] + 40 + random.uniform(0, 8, (32, 32, 3))
+    return x_train, y_train, x_test, y_test
+
+
+def test_planted_copies_are_found(planted):
+    assert describe_cifar100.copies(*planted) == {
+        "within_train": {"groups": 1, "images": 2, "groups_with_different_labels": 1},
+        "within_test": {"groups": 0, "images": 0, "groups_with_different_labels": 0},
+        "test_images_in_train": {"images": 2, "with_another_label": 1, "mirrored": 1},
+    }
+
+
+def test_planted_near_duplicates_are_found(planted):
+    found = describe_cifar100.near_duplicates(*planted)
+    assert found["indices"] == [0, 1, 2, 3]
+    assert (found["test_images"], found["mirrored"], found["same_class"]) == (4, 1, 3)
+    assert found["upside_down"] == 0
+
+
+def test_similarity_is_at_most_one_and_does_not_mind_brightness_and_contrast(planted):
+    vectors = describe_cifar100.features(planted[0])
+    similarity = vectors @ vectors.T
+    np.testing.assert_allclose(np.diag(similarity), 1, rtol=1e-5)
+    assert similarity.max() < 1 + 1e-5
+    softer = describe_cifar100.features(planted[0] // 2 + 60)
+    assert np.sum(vectors * softer, axis=1).min() > 0.95
+
+
+def test_a_description_is_written_readably_and_the_same_each_time(planted, tmp_path):
+    coarse = np.array([0, 1, 0, 1])
+    for name in ("one.json", "two.json"):
+        found = describe_cifar100.describe(*planted, coarse, list("abcd"), ["even", "odd"])
+        describe_cifar100.write(found, tmp_path / name)
+    text = (tmp_path / "one.json").read_text()
+    assert text == (tmp_path / "two.json").read_text()
+    assert json.loads(text) == found
+    assert max(map(len, text.splitlines())) < 1_000 and '"even": ["a", "c"]' in text
+    assert found["superclasses"] == {"even": ["a", "c"], "odd": ["b", "d"]}
+    nearest = found["baselines"]["nearest_neighbour"]
+    assert nearest["right"] >= found["near_duplicates"]["nearest_neighbour_right"] >= 1
+
+
+def test_the_nearest_average_by_hand(planted):
+    x_train, y_train, x_test, _ = planted
+    averages = describe_cifar100.class_averages(x_train, y_train, 4)
+    distances = ((x_test[:, None] - averages[None]) ** 2).sum(axis=(2, 3, 4))
+    found = describe_cifar100.nearest_pixels(x_test, averages)
+    np.testing.assert_array_equal(found, distances.argmin(axis=1))
+
+
+def test_a_class_belongs_to_one_superclass():
+    archive = {
+        "y_train": np.array([[0], [1], [0]]),
+        "y_train_coarse": np.array([1, 0, 1]),
+        "coarse_names": np.array(["large_trees", "fish"]),
+    }
+    coarse_of, names = describe_cifar100.read_coarse(archive)
+    assert coarse_of.tolist() == [1, 0] and names == ["large trees", "fish"]
+    with pytest.raises(ValueError, match="of several superclasses"):
+        describe_cifar100.read_coarse(archive | {"y_train_coarse": np.array([1, 0, 0])})
 
 
 def test_the_checksum_is_of_the_code_and_not_of_its_text(tmp_path, monkeypatch):
