@@ -70,7 +70,7 @@ def describe(x_train, y_train, x_test, y_test, coarse_of, names, coarse_names):
             "class_average": _score(by_average, y_test, coarse_of),
             "nearest_neighbour": _score(neighbour, y_test, coarse_of),
         },
-        "copies": copies(x_train, y_train, x_test, y_test),
+        "copies": copies(x_train, y_train, x_test, y_test, names),
         "near_duplicates": near,
     }
 
@@ -80,7 +80,7 @@ def class_averages(images, labels, num_classes):
     return np.stack([images[labels == label].mean(axis=0) for label in range(num_classes)])
 
 
-def copies(x_train, y_train, x_test, y_test):
+def copies(x_train, y_train, x_test, y_test, names):
     """Count images that are equal to the last byte, and those of them with different labels."""
     places = collections.defaultdict(lambda: ([], []))
     for part, (images, labels) in enumerate([(x_train, y_train), (x_test, y_test)]):
@@ -97,6 +97,8 @@ def copies(x_train, y_train, x_test, y_test):
 
     both = [(train, test) for train, test in places.values() if train and test]
     mirrored = [image[:, ::-1].tobytes() for image in x_test]
+    all_labels = [tuple(sorted({*train, *test})) for train, test in places.values()]
+    different = collections.Counter(labels for labels in all_labels if len(labels) > 1)
     return {
         "within_train": within(0),
         "within_test": within(1),
@@ -105,6 +107,10 @@ def copies(x_train, y_train, x_test, y_test):
             "with_another_label": sum(label not in train for train, test in both for label in test),
             "mirrored": sum(bool(places[pixels][0]) for pixels in mirrored if pixels in places),
         },
+        "groups_by_labels": [
+            {"labels": [names[label] for label in labels], "groups": count}
+            for labels, count in sorted(different.items(), key=lambda item: (-item[1], item[0]))
+        ],
     }
 
 

@@ -227,6 +227,8 @@ def test_the_counts_fit_together(statistics):
         assert within["groups_with_different_labels"] <= within["groups"] <= within["images"] / 2
     between = copies["test_images_in_train"]
     assert between["with_another_label"] <= between["images"]
+    for found in copies["groups_by_labels"]:
+        assert len(found["labels"]) == 2 and {*found["labels"]} < {*data.CIFAR100_CLASSES}
 
     near = statistics["near_duplicates"]
     indices = near["indices"]
@@ -261,10 +263,14 @@ def planted():
 
 
 def test_planted_copies_are_found(planted):
-    assert describe_cifar100.copies(*planted) == {
+    assert describe_cifar100.copies(*planted, list("abcd")) == {
         "within_train": {"groups": 1, "images": 2, "groups_with_different_labels": 1},
         "within_test": {"groups": 0, "images": 0, "groups_with_different_labels": 0},
         "test_images_in_train": {"images": 2, "with_another_label": 1, "mirrored": 1},
+        "groups_by_labels": [
+            {"labels": ["a", "d"], "groups": 1},
+            {"labels": ["b", "c"], "groups": 1},
+        ],
     }
 
 
