@@ -430,9 +430,12 @@ def test_a_stored_run_is_what_the_campaign_says(run):
     trained = run.metrics | {
         "recipe": run.metrics["recipe"]["name"],
         "epochs": run.metrics["recipe"]["epochs"],
+        "train_size": run.metrics["train_images"] + run.metrics["validation_images"],
     }
     changes = row.pop("changes", {})
     assert {key: run.metrics["recipe"][key] for key in changes} == changes
+    if row.pop("predictions", False):
+        assert len(run.load_predictions()["labels"]) == run.metrics["test_images"]
     for key in ("profile", "weights"):
         row.pop(key, None)
     assert {key: trained[key] for key in row} == row

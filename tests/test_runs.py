@@ -212,7 +212,8 @@ def test_the_statistics_are_of_the_data_that_the_runs_were_trained_on(statistics
     of_runs = {
         run.metrics["dataset_sha256"]
         for run in runs.list_runs()
-        if run.metrics["dataset"] == "cifar100" and run.metrics["test_images"] == 10_000
+        if run.metrics["dataset"] == "cifar100"
+        and run.metrics["train_images"] + run.metrics["validation_images"] == 50_000
     }
     assert of_runs == {statistics["sha256"]}
 
