@@ -50,13 +50,13 @@ def create(name, num_classes=100, image_size=32, preprocessing=None, **overrides
 class PerceptronBlock(keras.layers.Layer):
     """A perceptron on each token by itself, with a norm before and a residual around it."""
 
-    def __init__(self, mlp_dim, **kwargs):
+    def __init__(self, mlp_dim, gelu="tanh", **kwargs):
         super().__init__(**kwargs)
-        self.mlp_dim = mlp_dim
+        self.mlp_dim, self.gelu = mlp_dim, gelu
 
     def build(self, input_shape):
         self.norm = keras.layers.LayerNormalization(epsilon=1e-6)
-        self.mlp = mixlib.blocks.MLP(self.mlp_dim)
+        self.mlp = mixlib.blocks.MLP(self.mlp_dim, gelu=self.gelu)
         for layer in (self.norm, self.mlp):
             layer.build(input_shape)
 
@@ -64,7 +64,7 @@ class PerceptronBlock(keras.layers.Layer):
         return x + self.mlp(self.norm(x), training=training)
 
     def get_config(self):
-        return {**super().get_config(), "mlp_dim": self.mlp_dim}
+        return {**super().get_config(), "mlp_dim": self.mlp_dim, "gelu": self.gelu}
 
 
 class TransformerBlock(keras.layers.Layer):
@@ -79,19 +79,16 @@ class TransformerBlock(keras.layers.Layer):
 
     def build(self, input_shape):
         channels = input_shape[-1]
-        self.attention_norm, self.mlp_norm = (
-            keras.layers.LayerNormalization(epsilon=1e-6) for _ in range(2)
-        )
+        self.attention_norm = keras.layers.LayerNormalization(epsilon=1e-6)
         self.attention = keras.layers.MultiHeadAttention(self.num_heads, channels // self.num_heads)
-        self.mlp = mixlib.blocks.MLP(self.mlp_dim, gelu="exact")
-        for layer in (self.attention_norm, self.mlp_norm, self.mlp):
+        self.perceptron = PerceptronBlock(self.mlp_dim, gelu="exact")
+        for layer in (self.attention_norm, self.perceptron):
             layer.build(input_shape)
         self.attention.build(input_shape, input_shape)
 
     def call(self, x, training=None):
         y = self.attention_norm(x)
-        x = x + self.attention(y, y)
-        return x + self.mlp(self.mlp_norm(x), training=training)
+        return self.perceptron(x + self.attention(y, y), training=training)
 
     def get_config(self):
         return {**super().get_config(), "num_heads": self.num_heads, "mlp_dim": self.mlp_dim}
