@@ -24,7 +24,9 @@ def create(name, num_classes=100, image_size=32, preprocessing=None, **overrides
     preprocessing : Mapping, optional
         Arguments of `mixlib.augment.preprocessing`. Default: what the `*_tiny` have.
     **overrides
-        Of the bag: ``num_blocks`` (default 8), ``positional_encoding`` (default False).
+        Of the bag: ``num_blocks`` (default 8), ``positional_encoding`` (default False). Of the
+        transformer: ``num_blocks`` (5), ``hidden_dim`` (128), ``mlp_dim`` (576). Of the
+        convolutional network: ``width`` (40), the channels of its first stage.
 
     Returns
     -------
@@ -36,12 +38,12 @@ def create(name, num_classes=100, image_size=32, preprocessing=None, **overrides
     preprocessing = mixlib.augment.preprocessing(**(preprocessing or {"image_size": None}))
     if name == "cnn_tiny":
         return _residual_network(image_size, num_classes, preprocessing, name, **overrides)
-    blocks, positional_encoding = _STACKS[name](**overrides)
+    blocks, embedding = _STACKS[name](**overrides)
     return mixlib.build_classifier(
         [*blocks, keras.layers.LayerNormalization(epsilon=1e-6, name="head_norm")],
         image_size,
         num_classes,
-        positional_encoding=positional_encoding,
+        **embedding,
         preprocessing=preprocessing,
         name=name,
     )
@@ -94,30 +96,31 @@ class TransformerBlock(keras.layers.Layer):
         return {**super().get_config(), "num_heads": self.num_heads, "mlp_dim": self.mlp_dim}
 
 
-def _transformer():
-    return [TransformerBlock(4, 576, name=f"block_{index}") for index in range(5)], True
+def _transformer(num_blocks=5, hidden_dim=128, mlp_dim=576):
+    blocks = [TransformerBlock(4, mlp_dim, name=f"block_{index}") for index in range(num_blocks)]
+    return blocks, {"positional_encoding": True, "embedding_dim": hidden_dim}
 
 
 def _bag(num_blocks=8, positional_encoding=False):
     blocks = [PerceptronBlock(512, name=f"block_{index}") for index in range(num_blocks)]
-    return blocks, positional_encoding
+    return blocks, {"positional_encoding": positional_encoding}
 
 
 _STACKS = {"vit_tiny": _transformer, "bag_tiny": _bag}
 
 
-def _residual_network(image_size, num_classes, preprocessing, name):
+def _residual_network(image_size, num_classes, preprocessing, name, width=40):
     """Three stages of two residual blocks each (He et al., Identity mappings, 2016)."""
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     images = keras.Input((*size, 3), name="images")
-    x = _convolution(40)(preprocessing(images))
-    for width, stride in ((40, 1), (40, 1), (80, 2), (80, 1), (160, 2), (160, 1)):
+    x = _convolution(width)(preprocessing(images))
+    for factor, stride in ((1, 1), (1, 1), (2, 2), (2, 1), (4, 2), (4, 1)):
         y = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
         if stride > 1:
-            x = keras.layers.Conv2D(width, 1, stride, use_bias=False)(y)
-        y = _convolution(width, stride)(y)
+            x = keras.layers.Conv2D(factor * width, 1, stride, use_bias=False)(y)
+        y = _convolution(factor * width, stride)(y)
         y = keras.layers.ReLU()(keras.layers.BatchNormalization()(y))
-        x = keras.layers.Add()([x, _convolution(width)(y)])
+        x = keras.layers.Add()([x, _convolution(factor * width)(y)])
     x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
     x = keras.layers.GlobalAveragePooling2D()(x)
     logits = keras.layers.Dense(num_classes, dtype="float32", name="head")(x)

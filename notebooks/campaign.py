@@ -173,7 +173,8 @@ def expand(row):
     """Make a row a run of every combination of the values that its `each` lists.
 
     A key may name a part: ``each = {"changes.mixup" = [0.0, 0.5]}``. The name says which is which,
-    by the last word of the key: ``name = "mixup{mixup}"``.
+    by the last word of the key: ``name = "mixup{mixup}"``. A value may be a table of parameters
+    that belong together, which are added to the row; the run's name takes its ``name``.
     """
     each = row.pop("each", {})
     for values in itertools.product(*each.values()):
@@ -183,9 +184,22 @@ def expand(row):
             part = one
             for word in path:
                 part = part.setdefault(word, {})
-            part[last] = value
-            words[last] = {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+            if isinstance(value, dict):
+                words[last] = value.get("name")
+                merge(part, {name: value[name] for name in value if name != "name"})
+            else:
+                words[last] = {True: "yes", False: "no"}.get(value, value)
+                part[last] = value
         yield one | {"name": row.get("name", "").format(**words)}
+
+
+def merge(parameters, others):
+    """Add parameters to parameters, and tables to tables of the same name."""
+    for key, value in others.items():
+        if isinstance(value, dict):
+            merge(parameters.setdefault(key, {}), value)
+        else:
+            parameters[key] = value
 
 
 def select(runs, patterns):
