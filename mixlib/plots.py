@@ -355,8 +355,8 @@ def ladder(runs):
     Parameters
     ----------
     runs : sequence of mixlib.runs.Run
-        From the bottom of the ladder to its top. A name such as "ladder-1-crop-and-flip" is shown
-        as "crop and flip".
+        From the bottom of the ladder to its top. A name such as "small-ladder-1-crop-and-flip" is
+        shown as "crop and flip".
 
     Returns
     -------
@@ -376,7 +376,7 @@ def ladder(runs):
             axes.plot((before, before), (row - 1, row), color="0.5", linewidth=1, zorder=1)
             right = max(before, after), row
             axes.annotate(f"{after:.2f} ({after - before:+.2f})", right, (8, 0), **_BESIDE)
-        labels = [run.name.removeprefix("ladder-").lstrip("0123456789-") for run in runs]
+        labels = [run.name.split("ladder-")[-1].lstrip("0123456789-") for run in runs]
         labels = [label.replace("-", " ") for label in labels]
         axes.set_yticks(range(len(runs)), [labels[0], *(f"+ {label}" for label in labels[1:])])
         axes.set(xlabel="top-1 accuracy on the test images (%)", ylim=(len(runs) - 0.5, -0.5))

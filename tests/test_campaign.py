@@ -8,12 +8,14 @@ import sys
 import time
 
 import campaign
+import keras
 import nbformat
 import numpy as np
 import papermill
 import pytest
 
 import mixlib
+from benchmarks import yardsticks
 
 POPEN = subprocess.Popen
 METRICS = {
@@ -205,6 +207,25 @@ def test_a_row_for_every_combination():
     assert list(runs) == ["a-rate0.1", "a-rate0.2", "b-rate0.1", "b-rate0.2"]
     assert runs["b-rate0.1"]["model"] == "b"
     assert runs["b-rate0.1"]["changes"] == {"mixup": 0.5, "learning_rate": 0.1}
+
+
+def test_a_row_for_every_table_of_parameters():
+    row = {
+        "name": "{size}{model}-{rung}",
+        "each": {
+            "size": [{"name": ""}, {"name": "small-", "epochs": 2, "changes": {"mixup": 0.1}}],
+            "model": ["a"],
+            "rung": [{"name": "plain", "changes": {"ema": 0.0}}, {"name": "all"}],
+        },
+        "epochs": 9,
+        "changes": {"mixup": 0.5},
+    }
+    assert list(campaign.expand(row)) == [
+        {"name": "a-plain", "model": "a", "epochs": 9, "changes": {"mixup": 0.5, "ema": 0.0}},
+        {"name": "a-all", "model": "a", "epochs": 9, "changes": {"mixup": 0.5}},
+        {"name": "small-a-plain", "model": "a", "epochs": 2, "changes": {"mixup": 0.1, "ema": 0.0}},
+        {"name": "small-a-all", "model": "a", "epochs": 2, "changes": {"mixup": 0.1}},
+    ]
 
 
 def test_names_of_changed_runs_say_what_was_changed():
@@ -411,17 +432,66 @@ def test_the_books_campaign_can_run(tmp_path):
             assert epochs in name and row["model"] in name and f"seed{row['seed']}" in name
 
 
-def test_each_rung_of_the_ladder_adds_to_the_one_before():
-    rungs = [row for name, row in campaign.read_campaign().items() if name.startswith("ladder-")]
-    off = {"stochastic_depth_rate": 0.0, "augmentation": {}} | dict.fromkeys(
-        ("label_smoothing", "mixup", "cutmix", "ema"), 0.0
-    )
-    missing = [row.get("overrides", {}) | row.get("changes", {}) for row in rungs]
+@pytest.mark.parametrize("size", ["", "small-"])
+def test_each_rung_of_the_ladder_adds_to_the_one_before(size):
+    runs = campaign.read_campaign()
+    rungs = [row for name, row in runs.items() if name.startswith(f"{size}ladder-")]
+    parts = "overrides", "changes"
+    last = [rungs[-1].get(part, {}) for part in parts]  # what the size changes
+    ingredients = ("augmentation", "mixup", "cutmix", "label_smoothing", "ema")
+    off = {"stochastic_depth_rate": 0.0, "augmentation": {}} | dict.fromkeys(ingredients[1:], 0.0)
+    missing = []
+    for row in rungs:
+        assert all(row.get(part, {}).items() >= of_size.items()
+                   for part, of_size in zip(parts, last, strict=True))  # fmt: skip
+        given = row.get("overrides", {}) | row.get("changes", {})
+        missing.append({key: given[key] for key in given if key not in last[0] | last[1]})
     assert missing[0] == off and missing[-1] == {}
-    shared = [{key: row[key] for key in row.keys() - {"overrides", "changes"}} for row in rungs]
+    shared = [{key: row[key] for key in row.keys() - set(parts)} for row in rungs]
     assert all(row == shared[0] for row in shared)
     for fewer, more in zip(missing[1:], missing[:-1], strict=True):
         assert fewer.keys() <= more.keys() and fewer != more
+
+
+FAIR = ("mixer_tiny", "fnet_tiny", "gmlp_tiny", "vit_tiny", "cnn_tiny")
+
+
+def created(row):
+    arguments = {"num_classes": 100, "image_size": 32} | row.get("overrides", {})
+    with keras.StatelessScope(initialize_variables=False):  # shapes, no values
+        create = mixlib.create if row["model"] in mixlib.presets.PRESETS else yardsticks.create
+        return create(row["model"], **arguments)
+
+
+@pytest.mark.parametrize("size", ["", "small-"])
+def test_compared_models_differ_in_nothing_but_the_model(size):
+    runs = campaign.read_campaign()
+    rows = [runs[name] for name in runs if re.match(rf"{size}\w+_tiny-fair-.*-seed0", name)]
+    kinds = {}
+    for row in rows:
+        kind = {key: row[key] for key in row.keys() - {"model", "overrides"}}
+        kinds.setdefault(row["model"], []).append(kind)
+    assert tuple(kinds) == FAIR
+    assert all(kind == kinds["mixer_tiny"] for kind in kinds.values())
+    sizes = [mixlib.costs.count_parameters(created(row)) for row in rows]
+    assert max(sizes) < 1.05 * min(sizes)
+
+
+@pytest.mark.parametrize("size", ["", "small-"])
+def test_more_seeds_at_the_rate_that_validation_chose(size):
+    runs = campaign.read_campaign()
+    for model in FAIR:
+        stored = [run for run in mixlib.list_runs(names=f"{size}{model}-fair-rate*-seed0")]
+        more = [runs[name] for name in runs if name.startswith(f"{size}{model}-fair-")]
+        more = [row for row in more if row["seed"] > 0]
+        if not stored:
+            assert not more
+            continue
+        best = max(stored, key=lambda run: run.metrics["validation_top_1"])
+        assert len(more) == 2 and len({row["seed"] for row in more}) == 2
+        for row in more:
+            assert row["changes"]["learning_rate"] == best.metrics["learning_rate"]
+            assert {**row, "seed": 0} == runs[best.name]
 
 
 @pytest.mark.parametrize("run", mixlib.list_runs(), ids=lambda run: run.name)

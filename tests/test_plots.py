@@ -87,9 +87,10 @@ def test_learning_curves_show_every_history():
     assert accuracies.lines[-1].get_ydata()[0] == 50
 
 
+@pytest.mark.parametrize("size", ["", "small-"])
 @pytest.mark.parametrize("accuracies", [[0.5], [0.5, 0.6125, 0.59]])
-def test_a_ladder_sets_each_run_against_the_one_before(accuracies):
-    names = ["ladder-0-plain", "ladder-1-crop-and-flip", "ladder-2-mixup"]
+def test_a_ladder_sets_each_run_against_the_one_before(accuracies, size):
+    names = [f"{size}ladder-{rung}" for rung in ("0-plain", "1-crop-and-flip", "2-mixup")]
     rungs = [
         mixlib.runs.Run(name, None, {"test_top_1": accuracy}, {})
         for name, accuracy in zip(names, accuracies, strict=False)
