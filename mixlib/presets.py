@@ -72,11 +72,11 @@ def _gmlp(preset, tokens):
 
 def _fnet(preset, tokens):
     # FNet normalises and projects its embeddings before the first block.
-    normal = keras.initializers.RandomNormal(stddev=0.02)
+    initializer = blocks.fnet.fnet_initializer(preset.block["kernel_initializer"])
     embed = [
         blocks.LayerNorm(epsilon=1e-12, name="embedding_norm"),
         keras.layers.Dense(
-            preset.hidden_dim, kernel_initializer=normal, name="embedding_projection"
+            preset.hidden_dim, kernel_initializer=initializer, name="embedding_projection"
         ),
     ]
     return [*embed, *_stack(blocks.FNetBlock, preset)]
@@ -129,7 +129,10 @@ def _row_of_gmlp(hidden_dim):
 
 
 def _row_of_fnet(hidden_dim, num_blocks, mlp_dim):
-    block = {"mlp_dim": mlp_dim, "dropout_rate": 0.0, "gelu": "tanh", "implementation": "fft"}
+    block = {
+        "mlp_dim": mlp_dim, "dropout_rate": 0.0, "gelu": "tanh", "implementation": "fft",
+        "kernel_initializer": None,
+    }  # fmt: skip
     return Preset(
         "fnet", 224, 16, hidden_dim, num_blocks, block, FNET_PAPER, positional_encoding=True
     )
@@ -184,7 +187,13 @@ PRESETS = types.MappingProxyType(
         "fnet_tiny": _tiny(_row_of_fnet(128, 8, 512), 8),
         "gmlp_tiny": _tiny(_row_of_gmlp(128), 7),
         "mixer": _strong(_row_of_mixer(4, 256, 8, 128, 1024), 12, 0.1),
-        "fnet": _strong(_row_of_fnet(256, 12, 1024), 12, 0.05, implementation="dft"),
+        "fnet": _strong(
+            _row_of_fnet(256, 12, 1024),
+            12,
+            0.05,
+            implementation="dft",
+            kernel_initializer="lecun_normal",
+        ),  # fmt: skip
         "gmlp": _strong(_row_of_gmlp(192), 16, 0.1),
         "mixer_s32": _row_of_mixer(32, 512, 8, 256, 2048),
         "mixer_s16": _row_of_mixer(16, 512, 8, 256, 2048),

@@ -453,7 +453,7 @@ def test_each_rung_of_the_ladder_adds_to_the_one_before(size):
         assert fewer.keys() <= more.keys() and fewer != more
 
 
-FAIR = ("mixer_tiny", "fnet_tiny", "gmlp_tiny", "vit_tiny", "cnn_tiny")
+FAIR = ("mixer_tiny", "fnet_tiny", "fnet_tiny_lecun", "gmlp_tiny", "vit_tiny", "cnn_tiny")
 
 
 def created(row):
@@ -466,14 +466,14 @@ def created(row):
 @pytest.mark.parametrize("size", ["", "small-"])
 def test_compared_models_differ_in_nothing_but_the_model(size):
     runs = campaign.read_campaign()
-    rows = [runs[name] for name in runs if re.match(rf"{size}\w+_tiny-fair-.*-seed0", name)]
-    kinds = {}
-    for row in rows:
-        kind = {key: row[key] for key in row.keys() - {"model", "overrides"}}
-        kinds.setdefault(row["model"], []).append(kind)
+    kinds, sizes = {}, []
+    for name, row in runs.items():
+        if found := re.match(rf"{size}(\w+)-fair-.*-seed0", name):
+            kind = {key: row[key] for key in row.keys() - {"model", "overrides"}}
+            kinds.setdefault(found[1], []).append(kind)
+            sizes.append(mixlib.costs.count_parameters(created(row)))
     assert tuple(kinds) == FAIR
     assert all(kind == kinds["mixer_tiny"] for kind in kinds.values())
-    sizes = [mixlib.costs.count_parameters(created(row)) for row in rows]
     assert max(sizes) < 1.05 * min(sizes)
 
 

@@ -68,6 +68,25 @@ def test_later_blocks_are_skipped_more_often(name):
     assert none.stochastic_depth_rate == 0
 
 
+@pytest.mark.parametrize(
+    "name, initializer, deviation",
+    [
+        ("fnet_tiny", None, 0.02),
+        ("fnet_tiny", "lecun_normal", 128**-0.5),
+        ("fnet", "lecun_normal", 256**-0.5),
+    ],
+)
+def test_an_fnets_kernels_start_alike(name, initializer, deviation):
+    assert PRESETS[name].block["kernel_initializer"] == (
+        None if name == "fnet_tiny" else initializer
+    )
+    model = mixlib.create(name, num_blocks=1, kernel_initializer=initializer)
+    block = model.get_layer("block_0").feed_forward
+    for dense in (model.get_layer("embedding_projection"), block.widen):
+        kernel = keras.ops.convert_to_numpy(dense.kernel)
+        assert kernel.std() == pytest.approx(deviation, rel=0.05)
+
+
 def test_positions_can_be_added_or_left_out():
     for name in ("mixer_tiny", "fnet_tiny"):
         tables = []

@@ -100,6 +100,16 @@ def test_block_is_as_in_the_official_code():
     assert block.gelu == "tanh"
 
 
+def test_block_starts_from_kernels_of_another_size():
+    block = mixlib.FNetBlock(400, kernel_initializer="lecun_normal")
+    block.build((None, 16, 100))
+    for dense in (block.feed_forward.widen, block.feed_forward.narrow):
+        kernel = to_numpy(dense.kernel)
+        assert np.std(kernel) == pytest.approx(len(kernel) ** -0.5, rel=0.05)
+    copy = mixlib.FNetBlock.from_config(block.get_config())
+    assert copy.get_config() == block.get_config()
+
+
 def test_block_takes_any_number_of_tokens():
     block = mixlib.FNetBlock(20)
     block(tokens())
