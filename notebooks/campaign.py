@@ -188,7 +188,7 @@ def expand(row):
                 words[last] = value.get("name")
                 merge(part, {name: value[name] for name in value if name != "name"})
             else:
-                words[last] = {True: "yes", False: "no"}.get(value, value)
+                words[last] = ("no", "yes")[value] if isinstance(value, bool) else value
                 part[last] = value
         yield one | {"name": row.get("name", "").format(**words)}
 

@@ -199,14 +199,14 @@ def test_a_wrong_campaign_is_an_error_before_anything_runs(place, calls, capsys,
 
 def test_a_row_for_every_combination():
     row = {
-        "name": "{model}-rate{learning_rate}",
-        "each": {"model": ["a", "b"], "changes.learning_rate": [0.1, 0.2]},
+        "name": "{model}-rate{learning_rate}-{weights}",
+        "each": {"model": ["a", "b"], "changes.learning_rate": [0, 1], "weights": [True]},
         "changes": {"mixup": 0.5},
     }
     runs = {run["name"]: run for run in campaign.expand(row)}
-    assert list(runs) == ["a-rate0.1", "a-rate0.2", "b-rate0.1", "b-rate0.2"]
-    assert runs["b-rate0.1"]["model"] == "b"
-    assert runs["b-rate0.1"]["changes"] == {"mixup": 0.5, "learning_rate": 0.1}
+    assert list(runs) == ["a-rate0-yes", "a-rate1-yes", "b-rate0-yes", "b-rate1-yes"]
+    assert runs["b-rate0-yes"]["model"] == "b" and runs["b-rate0-yes"]["weights"] is True
+    assert runs["b-rate0-yes"]["changes"] == {"mixup": 0.5, "learning_rate": 0}
 
 
 def test_a_row_for_every_table_of_parameters():
