@@ -115,12 +115,13 @@ def _residual_network(image_size, num_classes, preprocessing, name, width=40):
     images = keras.Input((*size, 3), name="images")
     x = _convolution(width)(preprocessing(images))
     for factor, stride in ((1, 1), (1, 1), (2, 2), (2, 1), (4, 2), (4, 1)):
+        channels = factor * width
         y = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
         if stride > 1:
-            x = keras.layers.Conv2D(factor * width, 1, stride, use_bias=False)(y)
-        y = _convolution(factor * width, stride)(y)
+            x = keras.layers.Conv2D(channels, 1, stride, use_bias=False)(y)
+        y = _convolution(channels, stride)(y)
         y = keras.layers.ReLU()(keras.layers.BatchNormalization()(y))
-        x = keras.layers.Add()([x, _convolution(factor * width)(y)])
+        x = keras.layers.Add()([x, _convolution(channels)(y)])
     x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
     x = keras.layers.GlobalAveragePooling2D()(x)
     logits = keras.layers.Dense(num_classes, dtype="float32", name="head")(x)

@@ -193,7 +193,7 @@ PRESETS = types.MappingProxyType(
             0.05,
             implementation="dft",
             kernel_initializer="lecun_normal",
-        ),  # fmt: skip
+        ),
         "gmlp": _strong(_row_of_gmlp(192), 16, 0.1),
         "mixer_s32": _row_of_mixer(32, 512, 8, 256, 2048),
         "mixer_s16": _row_of_mixer(16, 512, 8, 256, 2048),
