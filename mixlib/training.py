@@ -27,11 +27,15 @@ class Experiment:
         validation images (``val_loss``, …), ``learning_rate``, ``seconds``.
     model : keras.Model
         Trained, with the weights that the metrics were measured with.
+    circumstances : dict
+        Backend, device, versions, commit, code and date, as they were when the training began: see
+        `mixlib.runs.circumstances`.
     """
 
     metrics: dict
     history: dict
     model: keras.Model = dataclasses.field(repr=False)
+    circumstances: dict = dataclasses.field(repr=False, default_factory=dict)
 
 
 def compile_model(model, recipe="keras_example", steps=None):
@@ -61,7 +65,8 @@ def compile_model(model, recipe="keras_example", steps=None):
             )
         learning_rate = _cosine(learning_rate, recipe, *steps)
         momentum = np.exp(-1 / (recipe.ema * math.prod(steps))) if recipe.ema else 0.0
-    optimizer = keras.optimizers.AdamW(
+    adamw = IndependentAdamW if recipe.independent_decay else keras.optimizers.AdamW
+    optimizer = adamw(
         learning_rate,
         weight_decay=recipe.weight_decay,
         global_clipnorm=recipe.clip_norm,
@@ -70,19 +75,39 @@ def compile_model(model, recipe="keras_example", steps=None):
     )
     if recipe.decayed == "kernels":
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    loss = keras.losses.SparseCategoricalCrossentropy
+    classifier, loss = model, keras.losses.SparseCategoricalCrossentropy
     if isinstance(model, AugmentedTraining):  # whose targets are no longer labels
-        loss = keras.losses.CategoricalCrossentropy
+        classifier, loss = model.classifier, keras.losses.CategoricalCrossentropy
+    top = min(5, classifier.output_shape[-1])
     model.compile(
         optimizer=optimizer,
         loss=loss(from_logits=True),
         metrics=[
             keras.metrics.SparseCategoricalAccuracy(name="top_1"),
-            keras.metrics.SparseTopKCategoricalAccuracy(5, name="top_5"),
+            keras.metrics.SparseTopKCategoricalAccuracy(top, name="top_5"),
         ],
         # As the published example ran. On two cores XLA gains nothing: see the book on speed.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
+
+
+@keras.saving.register_keras_serializable("mixlib")
+class IndependentAdamW(keras.optimizers.AdamW):
+    """AdamW whose weight decay is independent of the learning rate.
+
+    A step multiplies each weight by ``1 - weight_decay``, before Adam's own step. `keras`' AdamW
+    multiplies it by ``1 - learning_rate * weight_decay``. Takes the same arguments.
+
+    References
+    ----------
+    Loshchilov and Hutter, Decoupled weight decay regularization, 2017, algorithm 2, with a schedule
+    of 1; so computed the AdamW of TensorFlow Addons.
+    """
+
+    def _apply_weight_decay(self, variables):
+        for variable in variables:
+            if self._use_weight_decay(variable):
+                variable.assign(variable * (1 - self.weight_decay))
 
 
 def _cosine(learning_rate, recipe, steps_per_epoch, epochs):
@@ -165,7 +190,7 @@ def run_experiment(
         "parameters": costs.count_parameters(model),
         "precision": model.dtype_policy.name,
     }
-    history = {}
+    history, circumstances = {}, runs.circumstances()
     keras.utils.set_random_seed(seed)
     with distribution.scope(distribute) as share:
         fitted = _copy(model) if distribute else model
@@ -182,7 +207,7 @@ def run_experiment(
         used = [*schedule, *callbacks, _Epochs(batches, seed, history)]
         done = 0
         if checkpoint is not None:
-            code = {"backend": keras.backend.backend(), "mixlib_sha256": runs.source_checksum()}
+            code = {key: circumstances[key] for key in ("backend", "mixlib_sha256")}
             used.append(Checkpoint(checkpoint, trained | code, history, schedule))
             done = used[-1].restore(trainee)
         trainee.fit(
@@ -205,7 +230,8 @@ def run_experiment(
         return model.evaluate(images, labels, size, verbose=0, return_dict=True)
 
     validated, tested = measure(*validation), measure(dataset.x_test, dataset.y_test)
-    best = np.argmin(history["val_loss"]) if recipe.schedule == "plateau" else epochs - 1
+    restored = recipe.schedule == "plateau" and recipe.restore_best
+    best = np.argmin(history["val_loss"]) if restored else len(history["loss"]) - 1
     metrics = {
         **trained,
         "learning_rate": recipe.learning_rate_of(model.name),
@@ -220,7 +246,7 @@ def run_experiment(
         "seconds_per_epoch": statistics.median(history["seconds"]),
         "devices": share.devices,
     }
-    return Experiment(metrics, history, model)
+    return Experiment(metrics, history, model, circumstances)
 
 
 class AugmentedTraining(keras.Model):
@@ -296,7 +322,7 @@ def _plateau(recipe):
             "val_loss", factor=recipe.reduce_factor, patience=recipe.reduce_patience
         ),
         keras.callbacks.EarlyStopping(
-            "val_loss", patience=recipe.stop_patience, restore_best_weights=True
+            "val_loss", patience=recipe.stop_patience, restore_best_weights=recipe.restore_best
         ),
     ]
 
@@ -304,11 +330,11 @@ def _plateau(recipe):
 def _split(dataset, recipe, seed):
     """The training and the validation part of the training images, each (images, labels)."""
     images, labels = dataset.x_train, dataset.y_train
+    # Drawn in any case: it refuses a fraction that leaves a part empty.
+    train, validation = data.validation_split(labels, recipe.validation_fraction, seed)
     if recipe.validation == "last":
-        start = len(labels) - round(recipe.validation_fraction * len(labels))
+        start = len(train)
         train, validation = slice(0, start), slice(start, None)
-    else:
-        train, validation = data.validation_split(labels, recipe.validation_fraction, seed)
     return (images[train], labels[train]), (images[validation], labels[validation])
 
 
@@ -330,7 +356,9 @@ class _Batches(keras.utils.PyDataset):
     """Batches of the training images, in an order of their own for every epoch."""
 
     def __init__(self, images, labels, batch_size, share, drop_incomplete=False, labels_too=False):
-        super().__init__()
+        # With threads of its own, Keras leaves tf.data's tuning off. That can keep the end of an
+        # epoch waiting, for up to a minute (TensorFlow 2.21).
+        super().__init__(workers=2)
         self.images, self.labels, self.share = images, labels, share
         self.labels_too = labels_too
         self.batch_size = min(batch_size, len(labels))

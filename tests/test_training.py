@@ -1,5 +1,7 @@
 """Recipes and experiments."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -30,6 +32,18 @@ def weights_of(model):
     return [keras.ops.convert_to_numpy(weight) for weight in model.trainable_weights]
 
 
+def test_the_decay_of_2021_does_not_follow_the_learning_rate():
+    for independent, left in ((False, 1 - 0.1 * 0.01), (True, 1 - 0.01)):
+        recipe = Recipe("d", learning_rate=0.1, weight_decay=0.01, independent_decay=independent)
+        model = small_model()
+        training.compile_model(model, recipe)
+        weight = keras.Variable([2.0])
+        model.optimizer.apply([keras.ops.zeros(1)], [weight])
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(weight), 2 * left, rtol=1e-6)
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(model.optimizer))
+    assert isinstance(again, training.IndependentAdamW) and again.weight_decay == 0.01
+
+
 def test_what_an_experiment_leaves(dataset):
     model = small_model()
     experiment = mixlib.run_experiment(model, dataset, "baseline", epochs=2, verbose=0)
@@ -46,8 +60,9 @@ def test_what_an_experiment_leaves(dataset):
     assert metrics["seconds_per_epoch"] > 0
 
 
-def test_reported_figures_are_those_of_the_restored_weights(dataset):
-    """The model is spoilt after two epochs; what is reported is the best epoch's."""
+@pytest.mark.parametrize("restore", [True, False])
+def test_reported_figures_are_those_of_the_weights_that_count(dataset, restore):
+    """The model is spoilt after two epochs; reported is the best epoch, or else the last."""
 
     class Spoil(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -55,14 +70,15 @@ def test_reported_figures_are_those_of_the_restored_weights(dataset):
                 head = self.model.get_layer("head").kernel
                 head.assign(100 * np.random.default_rng(0).normal(size=head.shape))
 
-    recipe = Recipe("short", batch_size=32)
+    recipe = Recipe("short", batch_size=32, restore_best=restore)
     model = small_model()
     experiment = mixlib.run_experiment(
         model, dataset, recipe, epochs=4, callbacks=[Spoil()], verbose=0
     )
     metrics, history = experiment.metrics, experiment.history
-    best = int(np.argmin(history["val_loss"]))
-    assert best < 2 and metrics["best_epoch"] == best + 1
+    assert np.argmin(history["val_loss"]) < 2
+    best = int(np.argmin(history["val_loss"])) if restore else 3
+    assert metrics["best_epoch"] == best + 1
     assert metrics["validation_loss"] == pytest.approx(history["val_loss"][best], rel=1e-4)
     logits = model.predict(dataset.x_test, verbose=0)
     assert metrics["test_top_1"] == pytest.approx((logits.argmax(1) == dataset.y_test).mean())
@@ -114,6 +130,40 @@ def test_a_stratified_part_validates_otherwise():
     train, validation = training._split(dataset, recipes.RECIPES["baseline"], seed=0)
     assert np.bincount(validation[1]).tolist() == [1] * 100
     assert np.bincount(train[1]).tolist() == [9] * 100
+
+
+@pytest.mark.parametrize("validation", ["last", "stratified"])
+@pytest.mark.parametrize("fraction", [0.0, 0.001, 1.0])
+def test_no_image_to_validate_or_to_train(dataset, validation, fraction):
+    recipe = Recipe("odd", validation=validation, validation_fraction=fraction)
+    with pytest.raises(ValueError, match="leaves a part empty"):
+        mixlib.run_experiment(small_model(), dataset, recipe, epochs=1)
+
+
+def test_fewer_than_five_classes(dataset):
+    few = np.flatnonzero(dataset.y_train < 3), np.flatnonzero(dataset.y_test < 3)
+    names = dataset.class_names[:3]
+    three = mixlib.data.Dataset(
+        "three", dataset.x_train[few[0]], dataset.y_train[few[0]],
+        dataset.x_test[few[1]], dataset.y_test[few[1]], names,
+    )  # fmt: skip
+    recipe = Recipe("few", validation_fraction=0.4)
+    for recipe in (recipe, dataclasses.replace(recipe, label_smoothing=0.1)):
+        model = small_model(num_classes=3)
+        metrics = mixlib.run_experiment(model, three, recipe, epochs=1, verbose=0).metrics
+        assert metrics["test_top_5"] == 1
+
+
+def test_circumstances_are_those_of_the_start(dataset, monkeypatch):
+    """A commit that is made while a training runs is not the one that was trained."""
+    monkeypatch.setenv("MIXLIB_COMMIT", "before")
+    commit = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: monkeypatch.setenv("MIXLIB_COMMIT", "after")
+    )
+    experiment = mixlib.run_experiment(
+        small_model(), dataset, "baseline", epochs=1, callbacks=[commit], verbose=0
+    )
+    assert experiment.circumstances["commit"] == "before"
 
 
 @pytest.mark.parametrize("epochs", [0, -1, 1.5])
