@@ -26,7 +26,7 @@ from mixlib import data, presets
 
 _PACKAGE = pathlib.Path(__file__).parent
 # These read results and draw them; they have no part in a training.
-_NOT_TRAINED_WITH = {"runs.py", "plots.py", "convert.py", "export.py"}
+_NOT_TRAINED_WITH = {"runs.py", "plots.py", "convert.py"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +59,16 @@ class Run:
         """Whether the trained model is stored, too."""
         return (self.path / "model.weights.h5").is_file()
 
+    @property
+    def published(self):
+        """What the published example states for the run's model and number of epochs.
+
+        A dict with ``top_1`` and ``top_5``, shares of the test images; None where it states nothing.
+        """
+        epochs = self.metrics["recipe"]["epochs"]  # as planned: early stopping may take fewer
+        models = published()["keras_example"]
+        return models.get(self.metrics["model"], {}).get(f"epochs_{epochs}")
+
     def load_model(self):
         """Create the run's model, with the weights that its figures were measured with.
 
@@ -70,11 +80,20 @@ class Run:
         ------
         FileNotFoundError
             When the run has no weights.
+        ValueError
+            When its model is not that of a preset, on data of `mixlib.data.load`.
         """
-        _, class_names = data.DATASETS[self.metrics["dataset"]]
-        overrides = self.metrics.get("overrides", {})
-        model = presets.create(self.metrics["model"], num_classes=len(class_names), **overrides)
-        model.load_weights(self._stored("model.weights.h5"))
+        weights = self._stored("model.weights.h5")
+        try:
+            _, class_names = data.DATASETS[self.metrics["dataset"]]
+            overrides = self.metrics.get("overrides", {})
+            model = presets.create(self.metrics["model"], num_classes=len(class_names), **overrides)
+            model.load_weights(weights)
+        except (KeyError, ValueError) as error:
+            raise ValueError(
+                f"The weights of the run {self.name} fit no model that its metrics tell how to "
+                f"make ({error}). Make the model as for the training, then load {weights}."
+            ) from error
         return model
 
     def load_predictions(self):
@@ -148,7 +167,7 @@ def save_run(experiment, folder, weights=False, dataset=None):
         save_weights(experiment.model, folder / "model.weights.h5")
     if dataset is not None:
         np.savez_compressed(folder / "predictions.npz", **predict(experiment.model, dataset))
-    metrics = {**experiment.metrics, **circumstances()}
+    metrics = {**experiment.metrics, **(experiment.circumstances or circumstances())}
     unfinished = folder / "metrics.json.unfinished"
     unfinished.write_text(json.dumps(metrics, indent=2) + "\n")
     unfinished.replace(target)
@@ -183,9 +202,10 @@ def predict(model, dataset):
     logits = model.predict(dataset.x_test, batch_size=250, verbose=0)
     probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
     classes = np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
+    smallest = np.min_scalar_type(logits.shape[1] - 1)
     return {
-        "labels": dataset.y_test.astype("uint8"),
-        "classes": classes.astype("uint8"),
+        "labels": dataset.y_test.astype(smallest),
+        "classes": classes.astype(smallest),
         "probabilities": np.take_along_axis(probabilities, classes, axis=1).astype("float16"),
     }
 
@@ -212,7 +232,7 @@ def load_run(name, folder=None):
         When a file of the run is damaged.
     """
     path = pathlib.Path(name)
-    if not (path / "metrics.json").is_file():
+    if folder is not None or not (path / "metrics.json").is_file():
         folder = pathlib.Path(folder or stored_runs_folder())
         path = folder / name
         if not (path / "metrics.json").is_file():
@@ -415,7 +435,9 @@ def _version(package):
 
 
 def _git_commit():
-    """Commit of the repository around mixlib, "-dirty" with uncommitted changes, or "unknown"."""
+    """Commit of mixlib's own repository, "-dirty" with uncommitted changes, or "unknown"."""
+    if not (_PACKAGE.parent / ".git").exists():  # installed, perhaps inside of another repository
+        return "unknown"
     commit = _output("git", "-C", str(_PACKAGE), "rev-parse", "--short=12", "HEAD")
     changes = _output("git", "-C", str(_PACKAGE), "status", "--porcelain", "--", str(_PACKAGE))
     return f"{commit}{'-dirty' if changes else ''}" if commit else "unknown"

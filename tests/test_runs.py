@@ -1,6 +1,7 @@
 """Runs: written once and whole, read back, compared with care."""
 
 import json
+import subprocess
 
 import describe_cifar100
 import keras
@@ -32,12 +33,13 @@ def test_reads_what_it_wrote(experiment, tmp_path):
 
 
 def test_says_where_and_with_what_it_was_trained(experiment, tmp_path, monkeypatch):
-    monkeypatch.setenv("MIXLIB_COMMIT", "abc123")
     metrics = mixlib.save_run(experiment, tmp_path / "one").metrics
-    assert metrics["commit"] == "abc123"
+    assert metrics.items() >= experiment.circumstances.items()
+    monkeypatch.setenv("MIXLIB_COMMIT", "abc123")
+    assert runs.circumstances()["commit"] == "abc123"
     assert metrics["backend"] == keras.backend.backend()
     assert metrics["versions"]["keras"] == keras.__version__
-    assert "cores" in metrics["device"] or "GPU" in metrics["device"] or metrics["device"]
+    assert "cores" in metrics["device"] or "NVIDIA" in metrics["device"]
     assert len(metrics["mixlib_sha256"]) == 64
     assert str(tmp_path) not in json.dumps(metrics)
 
@@ -81,8 +83,39 @@ def test_a_run_without_weights_says_so(experiment, tmp_path):
     assert not run.has_weights
     with pytest.raises(FileNotFoundError, match="has no predictions.npz.*weights=True"):
         run.load_predictions()
-    with pytest.raises(ValueError, match="Unknown preset 'bag'"):
+    with pytest.raises(FileNotFoundError, match="has no model.weights.h5.*weights=True"):
         run.load_model()
+
+
+def test_weights_of_a_model_that_no_preset_makes(experiment, tmp_path):
+    run = mixlib.save_run(experiment, tmp_path / "one", weights=True)
+    with pytest.raises(ValueError, match="Unknown preset 'bag'.*then load .*model.weights.h5"):
+        run.load_model()
+
+
+def test_the_commit_of_another_repository_is_not_ours(tmp_path, monkeypatch):
+    """Installed in a virtual environment inside somebody's project."""
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    monkeypatch.delenv("MIXLIB_COMMIT", raising=False)
+    package = tmp_path / ".venv" / "mixlib"
+    package.mkdir(parents=True)
+    monkeypatch.setattr(runs, "_PACKAGE", package)
+    assert runs.circumstances()["commit"] == "unknown"
+
+
+def test_a_run_knows_what_was_published_for_it():
+    stated = {run.name: run.published for run in runs.list_runs(names="keras_*")}
+    assert stated["keras_gmlp-50epochs-seed0"]["top_1"] == 0.5064  # though it stopped early
+    assert stated["keras_mixer-1epoch-seed0"]["top_1"] == 0.0976
+    assert mixlib.load_run("small-ladder-0-plain").published is None
+
+
+def test_a_folder_that_is_given_wins(experiment, tmp_path, monkeypatch):
+    mixlib.save_run(experiment, tmp_path / "here" / "one")
+    mixlib.save_run(experiment, tmp_path / "there" / "one")
+    monkeypatch.chdir(tmp_path / "here")
+    assert mixlib.load_run("one").path.resolve() == tmp_path / "here" / "one"
+    assert mixlib.load_run("one", tmp_path / "there").path == tmp_path / "there" / "one"
 
 
 def test_finds_the_longest_training_with_weights(experiment, tmp_path):
