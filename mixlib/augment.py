@@ -173,7 +173,9 @@ class RandomAffine(keras.layers.Layer):
             return images
         batch, height, width, _ = ops.shape(images)
         matrices = self.draw(batch, height, width)
-        return ops.image.affine_transform(images, matrices, "bilinear", fill_mode="reflect")
+        return ops.image.affine_transform(
+            images, matrices, "bilinear", fill_mode="reflect", data_format="channels_last"
+        )
 
     def draw(self, batch, height, width):
         """Draw, for each image, from where in the image each new pixel comes.
@@ -336,9 +338,10 @@ def preprocessing(
 
 
 def adapt(model, images):
-    """Fit every normalisation layer inside a model to images.
+    """Fit the normalisation layer that a model begins with to images.
 
-    Compile the model after this, not before: a compiled step keeps the old statistics.
+    A `keras.layers.Normalization` made with ``mean=…`` stays as it is. Compile the model after this, not
+    before: a compiled step keeps the old statistics.
 
     Parameters
     ----------
@@ -349,11 +352,29 @@ def adapt(model, images):
     Returns
     -------
     int
-        How many layers were fitted.
+        How many layers were fitted: 1, or 0.
+
+    Raises
+    ------
+    ValueError
+        When a normalisation layer without statistics comes after another layer, whose output these
+        images are not.
     """
+    first = model
+    while isinstance(first, keras.Model):
+        layers = [layer for layer in first.layers if not isinstance(layer, keras.layers.InputLayer)]
+        first = layers[0] if layers else None
     found = [
-        layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Normalization)
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.Normalization) and layer.input_mean is None
     ]
     for layer in found:
+        if layer is not first:
+            raise ValueError(
+                f"The normalisation {layer.name!r} comes after another layer, so it can't be fitted "
+                "to the images. Put it first, or make it with the statistics of what it receives: "
+                "keras.layers.Normalization(mean=…, variance=…)."
+            )
         layer.adapt(images)
     return len(found)

@@ -20,6 +20,7 @@ class Classifier(keras.Model):
         return super().call(images, training=training, mask=mask)
 
     def _check_size(self, images):
+        images = keras.tree.flatten(images)[0]  # Keras takes {"images": images} and [images], too
         expected, came = tuple(self.input_shape[1:]), tuple(images.shape[1:])
         if came != expected:
             raise ValueError(
@@ -102,7 +103,7 @@ def build_classifier(
                 f"A block must keep the shape of the tokens, {tokens_shape}, but "
                 f"{type(block).__name__} {block.name!r} returns {x.shape}."
             )
-    x = keras.layers.GlobalAveragePooling1D(name="pool")(x)
+    x = keras.layers.GlobalAveragePooling1D("channels_last", name="pool")(x)
     x = keras.layers.Dropout(dropout_rate, name="dropout")(x)
     logits = keras.layers.Dense(
         num_classes, kernel_initializer=head_initializer, dtype="float32", name="head"

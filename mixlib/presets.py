@@ -264,8 +264,8 @@ def create(name, num_classes=None, image_size=None, preprocessing=None, **overri
         )
     preset = dataclasses.replace(
         preset,
-        num_classes=num_classes or preset.num_classes,
-        image_size=image_size or preset.image_size,
+        num_classes=preset.num_classes if num_classes is None else num_classes,
+        image_size=preset.image_size if image_size is None else image_size,
         block=preset.block | {key: overrides[key] for key in overrides if key in preset.block},
         **{key: value for key, value in overrides.items() if key in fields},
     )

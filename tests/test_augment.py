@@ -38,6 +38,20 @@ def test_adapted_statistics_are_saved(images, tmp_path):
     np.testing.assert_array_equal(to_numpy(again(images)), to_numpy(model(images)))
 
 
+def test_given_statistics_stay(images):
+    given = keras.layers.Normalization(mean=[0.5] * 3, variance=[0.06] * 3)
+    scaled = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Rescaling(1 / 255), given])
+    before = to_numpy(scaled(images))
+    assert augment.adapt(scaled, images) == 0
+    np.testing.assert_array_equal(to_numpy(scaled(images)), before)
+
+
+def test_what_comes_after_another_layer_is_not_fitted_to_images(images):
+    layers = [keras.Input((32, 32, 3)), keras.layers.Rescaling(1 / 255), augment.normalization()]
+    with pytest.raises(ValueError, match="'normalization' comes after another layer.*Put it first"):
+        augment.adapt(keras.Sequential(layers), images)
+
+
 def test_nothing_to_adapt(images):
     assert augment.adapt(mixlib.create("keras_mixer", preprocessing=False), images) == 0
 

@@ -92,6 +92,23 @@ def test_images_of_another_size_are_told_how_to_go_on(predict):
         model(images) if predict == "call" else model.predict(images, verbose=0)
 
 
+def test_takes_images_in_every_form_that_keras_takes():
+    model = mixlib.create("mixer_tiny", num_blocks=1, num_classes=3, preprocessing=False)
+    logits = model.predict(images(), verbose=0)
+    for given in ({"images": images()}, [images()]):
+        np.testing.assert_array_equal(model.predict(given, verbose=0), logits)
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(model(given)), logits, atol=1e-6)
+
+
+def test_tokens_are_pooled_whatever_the_data_format():
+    keras.config.set_image_data_format("channels_first")
+    try:
+        model = mixlib.build_classifier([], patch_size=4, embedding_dim=12)
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    assert model.get_layer("pool").output.shape == (None, 12)
+
+
 def test_layers_are_told_whether_they_are_trained():
     seen = []
 

@@ -182,6 +182,13 @@ def test_gelu_is_that_of_the_source():
     assert {PRESETS[name].block["gelu"] for name in PRESETS if name.startswith("gmlp")} == {"exact"}
 
 
+def test_zero_is_not_the_default():
+    with pytest.raises(ValueError, match="num_classes must be .* got 0"):
+        mixlib.create("mixer_tiny", num_classes=0)
+    with pytest.raises(ValueError):
+        mixlib.create("mixer_tiny", image_size=0)
+
+
 def test_names_that_do_not_exist():
     with pytest.raises(ValueError, match="Unknown preset 'mixer_xl'. Expected one of: keras_mixer"):
         mixlib.create("mixer_xl")

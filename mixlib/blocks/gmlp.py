@@ -79,7 +79,7 @@ class GMLPBlock(keras.layers.Layer):
 
     References
     ----------
-    Liu et al., Pay Attention to MLPs, 2021, figure 1 and equations 1 and 2.
+    Liu et al., Pay Attention to MLPs, 2021, figure 1 and equations 1 and 4.
     """
 
     def __init__(
