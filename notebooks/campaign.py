@@ -13,11 +13,14 @@ import copy
 import dataclasses
 import fcntl
 import fnmatch
+import hashlib
 import itertools
+import json
 import os
 import pathlib
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -40,6 +43,7 @@ CAMPAIGN = ROOT / "book" / "runs.toml"
 BOOK_RUNS = ROOT / "book" / "runs"
 OTHER_RUNS = ROOT / "_build" / "runs"
 CHECKPOINT = "checkpoint.npz"  # as train.ipynb calls it
+PARAMETERS = "parameters.json"  # of the training that the checkpoint is of
 
 NAMES = {
     "model": [*mixlib.presets.PRESETS, *yardsticks.MODELS],
@@ -62,7 +66,10 @@ class ThisPython(AsyncKernelManager):
 
 
 def main(arguments=None):
-    """Run the campaign, and return the exit status."""
+    """Run the campaign, and return the exit status: 1 where a run is left undone.
+
+    Those that another campaign is training do not count.
+    """
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -96,8 +103,7 @@ def main(arguments=None):
     helpers = [start_helper(arguments) for _ in range(options.jobs - 1)]
     try:
         train_missing(runs, out)
-        for helper in helpers:
-            helper.wait()
+        statuses = [helper.wait() for helper in helpers]
     except KeyboardInterrupt:
         print("\nInterrupted. What is done is kept; the same command goes on.", file=sys.stderr)
         return 130
@@ -105,7 +111,7 @@ def main(arguments=None):
         for helper in helpers:
             helper.terminate()
     print(table(runs, out))
-    return 1 if any(failure(unfinished(out, name)) for name in runs) else 0
+    return 1 if any(statuses) or any(is_left(name, out) for name in runs) else 0
 
 
 def start_helper(arguments):
@@ -120,36 +126,75 @@ def train_missing(runs, out):
     with tqdm(missing, unit="run") as progress:
         for name in progress:
             progress.set_description(name)
-            folder = unfinished(out, name)
-            with claim(folder) as ours:
-                if ours and not is_done(out / name):
-                    try:
-                        train(name, runs[name], out)
-                    except Exception as error:  # whatever stops one run, the others go on
-                        reason = COLOURS.sub("", str(error)).strip().splitlines() or [repr(error)]
-                        (folder / "failed.txt").write_text(reason[-1] + "\n")
-                        tqdm.write(f"{name} failed: {reason[-1]}\nIts log: {folder / 'log.ipynb'}")
-            with contextlib.suppress(OSError):  # there is something in it
-                folder.rmdir()
-    with contextlib.suppress(OSError):
-        unfinished(out, "").rmdir()
+            try:
+                train_unless_taken(name, runs[name], out)
+            except Exception as error:  # whatever stops one run, the others go on
+                tqdm.write(f"{name} failed: {reason(error)}")
+                log = unfinished(out, name) / "log.ipynb"
+                if log.exists():
+                    tqdm.write(f"Its log: {log}")
+
+
+def train_unless_taken(name, parameters, out):
+    """Train one run, unless it is done or another process is at it; note why it failed."""
+    folder = unfinished(out, name)
+    with claim(folder) as ours:
+        if ours and not is_done(out / name):
+            try:
+                train(name, parameters, out)
+            except Exception as error:
+                (folder / "failed.txt").write_text(f"{reason(error)}\n")
+                raise
+
+
+def is_left(name, out):
+    """Whether a run is not done, and no process is at it."""
+    if is_done(out / name):
+        return False
+    try:
+        with claim(unfinished(out, name)) as ours:
+            return ours and not is_done(out / name)
+    except OSError:  # nor can it be claimed
+        return True
 
 
 @contextlib.contextmanager
 def claim(folder):
     """Keep other processes from a run's folder; false if one of them has it already.
 
-    The lock goes with the process, however it ends.
+    The lock goes with the process, however it ends. A folder that stays empty is removed.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder, os.O_RDONLY)
+    lock, ours = lock_folder(folder)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield True
-    except BlockingIOError:
-        yield False
+        yield ours
     finally:
+        for path in (folder, folder.parent) if ours else ():  # as long as it is locked
+            with contextlib.suppress(OSError):  # there is something in it
+                path.rmdir()
         os.close(lock)
+
+
+def lock_folder(folder):
+    """Make a folder and lock it: its descriptor, and whether it was free.
+
+    Another process may remove or rename it before it is locked here. Then it is made again.
+    """
+    for _ in range(100):
+        lock = None
+        try:
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir(parents=True)
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(lock), os.stat(folder)):
+                return lock, True
+        except BlockingIOError:
+            return lock, False
+        except FileNotFoundError:
+            pass
+        if lock is not None:
+            os.close(lock)
+    raise FileNotFoundError(f"{folder} can't be made, or is removed again and again.")
 
 
 def read_campaign():
@@ -220,7 +265,7 @@ def override(runs, models=None, epochs=None, profile=None, seeds=None):
     """Change the campaign's runs, and give them names that say all of their parameters.
 
     A model that the campaign lacks is trained by the recipe ``baseline``. A profile brings its own
-    data and number of epochs. Runs that have become equal are one.
+    data and numbers of images and epochs. Runs that have become equal are one.
     """
     rows = list(runs.values())
     if models:
@@ -235,7 +280,8 @@ def override(runs, models=None, epochs=None, profile=None, seeds=None):
         for seed in seeds or [row.get("seed", 0)]:
             new = {**row, "seed": seed}
             if profile:
-                new = {key: new[key] for key in new if key not in ("dataset", "epochs")}
+                own = ("dataset", "train_size", "epochs")
+                new = {key: new[key] for key in new if key not in own}
                 new["profile"] = profile
             if epochs is not None:
                 new["epochs"] = epochs
@@ -244,7 +290,10 @@ def override(runs, models=None, epochs=None, profile=None, seeds=None):
 
 
 def describe(parameters):
-    """Make a name from all parameters: keras_fnet-keras_example-cifar100-2epochs-seed0-full."""
+    """Make a name from all parameters: keras_fnet-keras_example-cifar100-2epochs-seed0-full.
+
+    What is too long for a folder is cut, and ends in a checksum of the parameters.
+    """
     order = ["model", "overrides", "recipe", "changes", "dataset", "epochs", "seed", "profile"]
     words = []
     for key in sorted(parameters, key=lambda key: order.index(key) if key in order else len(order)):
@@ -255,7 +304,11 @@ def describe(parameters):
             words.append("1epoch" if value == 1 else f"{value}epochs")
         else:
             words.append(str(value) if key in NAMES else f"{key}{value}")
-    return re.sub(r"[^\w.-]", "", "-".join(words))
+    name = re.sub(r"[^\w.-]", "", "-".join(words))
+    if len(name) > 120:
+        digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()
+        name = f"{name[:111]}-{digest[:8]}"
+    return name
 
 
 def check(runs, out):
@@ -316,32 +369,68 @@ def train(name, parameters, out):
     """Train one run that is claimed, from its checkpoint if it has one.
 
     Its folder appears when it is whole.
+
+    Raises
+    ------
+    ValueError
+        When there is a checkpoint, and it is of other parameters.
     """
     folder = unfinished(out, name)
-    for path in folder.iterdir():
-        if path.name != CHECKPOINT:
-            path.unlink()
     log = folder / "log.ipynb"
-    papermill.execute_notebook(
-        NOTEBOOK,
-        log,
-        {**parameters, "out": "."},  # the kernel's own folder: no path gets into the log
-        cwd=folder,
-        progress_bar=False,
-        stdout_file=DummyTqdmFile(sys.stdout),  # the epochs, above the bar of the runs
-        kernel_name="python3",
-        kernel_manager_class=ThisPython,
-    )
+    keep_parameters(folder, parameters)
+    if not is_done(folder):  # else the process ended just before the folder got its place
+        for path in folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name not in (CHECKPOINT, PARAMETERS):
+                path.unlink()
+        papermill.execute_notebook(
+            NOTEBOOK,
+            log,
+            {**parameters, "out": "."},  # the kernel's own folder: no path gets into the log
+            cwd=folder,
+            progress_bar=False,
+            stdout_file=DummyTqdmFile(sys.stdout),  # the epochs, above the bar of the runs
+            kernel_name="python3",
+            kernel_manager_class=ThisPython,
+        )
     if not is_done(folder):
         raise RuntimeError(f"{NOTEBOOK.name} ended well, but stored no metrics.json.")
     nbformat.write(clean(nbformat.read(log, as_version=4), name), log)
+    for leftover in (CHECKPOINT, PARAMETERS, "failed.txt"):
+        (folder / leftover).unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
     folder.rename(out / name)
+
+
+def keep_parameters(folder, parameters):
+    """Store a run's parameters beside its checkpoint, or find that the checkpoint is of others."""
+    path = folder / PARAMETERS
+    if not path.exists() or not (is_done(folder) or (folder / CHECKPOINT).exists()):
+        path.write_text(json.dumps(parameters, indent=2) + "\n")
+        return
+    stored = json.loads(path.read_text())
+    differ = [
+        f"{key} ({stored.get(key)!r} there, {parameters.get(key)!r} here)"
+        for key in sorted(stored | parameters)
+        if stored.get(key) != parameters.get(key)
+    ]
+    if differ:
+        raise ValueError(
+            f"What {folder} has of this training is of other parameters: it differs in "
+            f"{', '.join(differ)}. Remove that folder to train from the start."
+        )
 
 
 def unfinished(out, name):
     """Folder in which a run is trained."""
     return out.with_name(f"{out.name}.unfinished") / name
+
+
+def reason(error):
+    """The last line of an error's message, without colours."""
+    lines = COLOURS.sub("", str(error)).strip().splitlines() or [repr(error)]
+    return lines[-1]
 
 
 def failure(folder):
@@ -376,8 +465,11 @@ def clean(log, name):
 
 def state(folder):
     """What there is of a run that is not done."""
-    epochs = mixlib.checkpoint.epochs_done(folder / CHECKPOINT)
     how = "failed" if failure(folder) else "begun" if folder.is_dir() else "missing"
+    try:
+        epochs = mixlib.checkpoint.epochs_done(folder / CHECKPOINT)
+    except ValueError:
+        return f"{how}, checkpoint damaged"
     return f"{how}, {epochs} epochs stored" if epochs else how
 
 

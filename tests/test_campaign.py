@@ -1,5 +1,7 @@
 """The campaign: what is missing is trained, whole or not at all, and nothing else is touched."""
 
+import fcntl
+import importlib.util
 import json
 import os
 import re
@@ -67,7 +69,8 @@ def calls(place, monkeypatch):
     calls = Calls()
 
     def execute_notebook(notebook, log, parameters, cwd, **options):
-        assert {path.name for path in cwd.iterdir()} <= {"checkpoint.npz"}, "nothing else is left"
+        kept = {"checkpoint.npz", "parameters.json"}
+        assert {path.name for path in cwd.iterdir()} <= kept, "nothing else is left"
         calls.append(parameters)
         executed = nbformat.v4.new_notebook(metadata={"papermill": {"parameters": parameters}})
         nbformat.write(executed, log)
@@ -135,11 +138,112 @@ def test_a_stopped_run_keeps_its_checkpoint_and_says_how_far_it_is(place, calls,
     assert not (place / "runs.unfinished").exists()
 
 
+def test_a_damaged_checkpoint_is_a_state(place, capsys):
+    checkpoint = place / "runs.unfinished" / "second" / "checkpoint.npz"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"half a file")
+    assert campaign.main(["--list"]) == 0
+    assert re.search(r"second +begun, checkpoint damaged\n", capsys.readouterr().out)
+
+
+def test_a_checkpoint_of_other_parameters_is_refused(place, calls, capsys):
+    folder = place / "runs.unfinished" / "second"
+    calls.stop = {50: RuntimeError("the power is gone")}
+    assert campaign.main([]) == 1
+    np.savez(folder / "checkpoint.npz", note=json.dumps({"epochs": 17}))
+    changed = TOML.replace("epochs = 50", "epochs = 60\noverrides = {dropout_rate = 0.1}")
+    (place / "runs.toml").write_text(changed)
+    assert campaign.main([]) == 1
+    printed = capsys.readouterr().out
+    differs = "epochs (50 there, 60 here), overrides (None there, {'dropout_rate': 0.1} here)"
+    assert f"it differs in {differs}. Remove that folder" in printed and str(folder) in printed
+    assert re.search(r"second +failed, 17 epochs stored\n", printed)
+    assert [call["epochs"] for call in calls] == [1, 50]
+    (place / "runs.toml").write_text(TOML)  # as it was: the training goes on
+    calls.stop = {}
+    assert campaign.main([]) == 0
+    assert [call["epochs"] for call in calls] == [1, 50, 50]
+
+
+def test_parameters_of_a_training_without_a_checkpoint_may_change(place, calls):
+    calls.stop = {50: RuntimeError("the power is gone")}
+    assert campaign.main([]) == 1
+    (place / "runs.toml").write_text(TOML.replace("epochs = 50", "epochs = 60"))
+    assert campaign.main([]) == 0
+    assert [call["epochs"] for call in calls] == [1, 50, 60]
+
+
+def test_a_run_that_lacks_only_its_place_is_not_trained_again(place, calls):
+    folder = place / "runs.unfinished" / "first"
+    folder.mkdir(parents=True)
+    store(folder)
+    log = nbformat.v4.new_notebook(metadata={"papermill": {"parameters": {}, "status": "running"}})
+    nbformat.write(log, folder / "log.ipynb")
+    for name in ("checkpoint.npz", "failed.txt"):
+        (folder / name).write_text("left over")
+    assert campaign.main([]) == 0
+    assert [call["epochs"] for call in calls] == [50]
+    whole = ["history.csv", "log.ipynb", "metrics.json"]
+    assert sorted(path.name for path in (place / "runs" / "first").iterdir()) == whole
+    assert "running" not in (place / "runs" / "first" / "log.ipynb").read_text()
+
+
+def test_folders_in_an_unfinished_one_are_removed(place, calls):
+    inside = place / "runs.unfinished" / "first" / ".ipynb_checkpoints"
+    inside.mkdir(parents=True)
+    (inside / "log-checkpoint.ipynb").write_text("{}")
+    assert campaign.main([]) == 0
+    assert [call["epochs"] for call in calls] == [1, 50]
+
+
+def test_a_run_that_cannot_be_claimed_does_not_stop_the_others(place, calls, capsys):
+    (place / "runs.unfinished").mkdir()
+    (place / "runs.unfinished" / "first").write_text("a file, where a folder belongs")
+    assert campaign.main([]) == 1
+    assert [call["epochs"] for call in calls] == [50]
+    assert re.search("first failed: .*Not a directory", capsys.readouterr().out)
+
+
+def test_a_claimed_folder_survives_another_claimer(tmp_path):
+    folder = tmp_path / "runs.unfinished" / "first"
+    with campaign.claim(folder) as ours:
+        with campaign.claim(folder) as theirs:
+            assert ours and not theirs
+        assert folder.is_dir()
+    assert not folder.parent.exists()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+@pytest.mark.parametrize("module, moment", [(os, "open"), (fcntl, "flock")])
+def test_a_folder_that_is_removed_before_it_is_locked(
+    tmp_path, monkeypatch, module, moment, replaced
+):
+    folder = tmp_path / "runs.unfinished" / "first"
+    late = getattr(module, moment)
+
+    def removed_before(*arguments):
+        monkeypatch.undo()  # the first time only
+        folder.rmdir()
+        if replaced:
+            folder.mkdir()
+        else:
+            folder.parent.rmdir()
+        return late(*arguments)
+
+    monkeypatch.setattr(module, moment, removed_before)
+    with campaign.claim(folder) as ours:
+        assert ours
+        with campaign.claim(folder) as theirs:
+            assert not theirs
+
+
 def test_two_campaigns_share_the_runs(place, calls):
-    with campaign.claim(campaign.unfinished(place / "runs", "first")) as ours:
+    folder = campaign.unfinished(place / "runs", "first")
+    with campaign.claim(folder) as ours:
         assert ours
         assert campaign.main([]) == 0
         assert [call["epochs"] for call in calls] == [50]
+        assert folder.is_dir()
     assert campaign.main([]) == 0
     assert [call["epochs"] for call in calls] == [50, 1]
 
@@ -157,6 +261,18 @@ def test_jobs_are_processes_with_the_same_arguments(place, calls, monkeypatch):
         ["--only", "first", "--jobs", "3", "--jobs", "1"]
     ]
     assert len(calls) == 1
+
+
+def test_the_exit_status_tells_of_runs_that_are_missing(place, calls, monkeypatch):
+    monkeypatch.setattr(campaign, "train", lambda name, parameters, out: None)  # as if killed
+    assert campaign.main([]) == 1
+
+
+def test_the_exit_status_tells_of_helpers_that_failed(place, calls, monkeypatch):
+    helper = [sys.executable, "-c", "raise SystemExit(3)"]
+    monkeypatch.setattr(campaign.subprocess, "Popen", lambda command: POPEN(helper))
+    assert campaign.main(["--jobs", "2"]) == 1
+    assert len(calls) == 2  # nothing is missing
 
 
 def test_a_run_without_figures_has_failed(place, calls, monkeypatch, capsys):
@@ -237,6 +353,23 @@ def test_names_of_changed_runs_say_what_was_changed():
     assert campaign.describe(parameters) == name
 
 
+def test_long_names_are_cut_and_stay_different():
+    parameters = {"model": "mixer", "changes": dict.fromkeys("abcdefghijklm", 0.123456)}
+    runs = [parameters | more for more in ({}, {"seed": 0}, {"seed": 1})]
+    names = [campaign.describe(run) for run in runs]
+    assert len(set(names)) == 3 and len({name[:111] for name in names}) == 1
+    assert all(re.fullmatch(r"mixer-a0\.123456-b.{94}-[0-9a-f]{8}", name) for name in names)
+    assert campaign.describe(dict(reversed(runs[1].items()))) == names[1]
+
+
+@pytest.mark.parametrize("changes", [{"profile": "smoke"}, {"epochs": 2}, {"seeds": [1]}])
+def test_the_whole_campaign_can_be_changed(changes):
+    runs = campaign.override(campaign.read_campaign(), **changes)
+    assert max(map(len, runs)) <= 120
+    if "profile" in changes:  # which has its own data
+        assert not {"dataset", "train_size", "epochs"} & set().union(*runs.values())
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
@@ -294,7 +427,12 @@ def test_list_trains_nothing(place, calls, capsys):
     ],
 )
 def test_other_runs_than_the_books_go_elsewhere(place, calls, monkeypatch, arguments, names):
-    monkeypatch.setattr(campaign, "train", lambda name, parameters, out: calls.append((name, out)))
+    def train(name, parameters, out):
+        calls.append((name, out))
+        (out / name).mkdir(parents=True)
+        store(out / name)
+
+    monkeypatch.setattr(campaign, "train", train)
     assert campaign.main(arguments) == 0
     assert calls == [(name, place / "others") for name in names]
 
@@ -369,6 +507,71 @@ def assert_clean(log, *private):
     for path in (str(campaign.ROOT), *private):
         assert path not in text
     assert log.metadata["papermill"].keys() == {"parameters"}
+
+
+def until_training(monkeypatch, **parameters):
+    """Run train.ipynb up to its training: the model, and what `run_experiment` is given."""
+    given = []
+
+    class Reached(Exception):
+        pass
+
+    def run_experiment(*arguments, **options):
+        given.extend(arguments)
+        raise Reached
+
+    monkeypatch.setattr(mixlib, "run_experiment", run_experiment)
+    variables = {"importlib": importlib}
+    _, *cells = [
+        cell for cell in nbformat.read(campaign.NOTEBOOK, 4).cells if cell.cell_type == "code"
+    ]
+    with pytest.raises(Reached):
+        for cell in cells:
+            exec(cell.source, variables)
+            if "parameters" in cell.metadata.get("tags", ()):
+                variables |= {"profile": "smoke"} | parameters
+    return given
+
+
+@pytest.mark.parametrize(
+    "changes, rate",
+    [
+        ({}, 5e-3),
+        ({"learning_rate": 0.01}, 0.01),
+        ({"learning_rate": 0.01, "learning_rates": {"keras_mixer": 0.02}}, 0.02),
+    ],
+)
+def test_train_ipynb_changes_the_learning_rate(monkeypatch, changes, rate):
+    _, _, recipe = until_training(monkeypatch, model="keras_mixer", changes=changes)
+    assert recipe.learning_rate_of("keras_mixer") == rate
+
+
+@pytest.mark.parametrize(
+    "preprocessing, zoom", [(None, 0.2), ({"image_size": 48, "zoom": 0.1}, 0.1)]
+)
+def test_train_ipynb_preprocesses_as_it_is_told(monkeypatch, preprocessing, zoom):
+    overrides = {"num_blocks": 1} | ({"preprocessing": preprocessing} if preprocessing else {})
+    model, _, _ = until_training(monkeypatch, model="gmlp_ti16", overrides=overrides)
+    layer = model.get_layer("preprocessing").get_layer("resize_flip_zoom")
+    assert layer.zoom == zoom
+    assert model.get_layer("patches").input.shape[1] == (48 if preprocessing else 32)
+
+
+def test_train_ipynb_finds_a_stored_run_before_it_trains(monkeypatch, tmp_path):
+    store(tmp_path)
+    with pytest.raises(FileExistsError, match="holds a run already"):
+        until_training(monkeypatch, out=str(tmp_path))
+
+
+@pytest.mark.parametrize("model", yardsticks.MODELS)
+def test_train_ipynb_knows_the_yardsticks(monkeypatch, model):
+    assert until_training(monkeypatch, model=model)[0].name == model
+
+
+def test_train_ipynb_names_the_models_to_one_who_mistypes(monkeypatch):
+    monkeypatch.setitem(sys.modules, "benchmarks", None)  # only the wheel is installed
+    with pytest.raises(ValueError, match="Unknown preset 'keras_mixr'. Expected one of: keras_"):
+        until_training(monkeypatch, model="keras_mixr")
 
 
 def test_train_ipynb_end_to_end(place):
