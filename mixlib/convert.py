@@ -213,13 +213,14 @@ def resize_tokens(model, image_size):
         return type(layer).from_config(config)
 
     def grid(shape):
-        """Rows and columns of patches, from the shape of the images."""
-        if "preprocessing" in [layer.name for layer in model.layers]:
-            shape = renew(model.get_layer("preprocessing")).compute_output_shape(shape)
+        """Rows and columns of patches, from the shape of the images that are cut."""
         columns = shape[2] // patches.patch_size
         return patches.compute_output_shape(shape)[1] // columns, columns
 
-    old, new = grid(model.input_shape), grid((None, *size, model.input_shape[-1]))
+    shape = (None, *size, model.input_shape[-1])
+    for layer in model.layers[1 : model.layers.index(patches)]:  # the first is the input
+        shape = renew(layer).compute_output_shape(shape)
+    old, new = grid(patches.input.shape), grid(shape)
     mixers = [layer.name for layer in model.layers if isinstance(layer, MLPMixerLayer)]
     if mixers and old != new:
         raise ValueError(

@@ -1,6 +1,7 @@
 """The book's figures: one function a figure, one style for all."""
 
 import contextlib
+import itertools
 import math
 
 import keras
@@ -70,9 +71,11 @@ def in_dark(figure):
         if grey.any():
             rgba[grey, :3] = INK + rgba[grey, :3] * (PAPER - INK)
             artist.set(**{part: rgba if len(rgba) > 1 else rgba[0]})
-    yield
-    for artist, part, colour in before:
-        artist.set(**{part: colour})
+    try:
+        yield
+    finally:
+        for artist, part, colour in before:
+            artist.set(**{part: colour})
 
 
 def _on_images(axes):
@@ -281,6 +284,8 @@ def patches(image, patch_size):
 def augmentations(image, layer, count=8, columns=8):
     """Show an image and what an augmentation layer makes of it, several times.
 
+    Where they differ in size, the smaller ones are enlarged, by repeating pixels.
+
     Parameters
     ----------
     image : array
@@ -302,8 +307,9 @@ def augmentations(image, layer, count=8, columns=8):
     ]
     pictures = [_to_displayable(picture) for picture in (image, *made)]
     titles = ["original", *(f"draw {index}" for index in range(1, count))]
-    shape = np.max([picture.shape for picture in pictures], axis=0)
-    pictures = [np.kron(p, np.ones((*(shape[:2] // p.shape[:2]), 1), p.dtype)) for p in pictures]
+    height, width, _ = np.max([picture.shape for picture in pictures], axis=0)
+    y, x = np.arange(height)[:, None], np.arange(width)
+    pictures = [p[y * p.shape[0] // height, x * p.shape[1] // width] for p in pictures]
     return images(pictures, titles, columns)
 
 
@@ -323,7 +329,8 @@ def learning_curves(histories, published=None):
     """
     with style():
         figure, (losses, accuracies) = plt.subplots(1, 2, figsize=(9, 3.4))
-        for colour, (label, history) in zip(COLOURS, histories.items(), strict=False):
+        colours = itertools.cycle(COLOURS)
+        for colour, (label, history) in zip(colours, histories.items(), strict=False):
             epochs = np.arange(1, len(history["loss"]) + 1)
             for axes, key, scale in ((losses, "loss", 1), (accuracies, "top_1", 100)):
                 marker = "o" if len(epochs) < 15 else None
@@ -575,7 +582,8 @@ def singular_values(spectra):
     """
     with style():
         figure, axes = plt.subplots(figsize=(7, 3.4))
-        for (label, values), line in zip(spectra.items(), ("-", "--", "-.", ":"), strict=False):
+        lines = itertools.cycle(("-", "--", "-.", ":"))
+        for (label, values), line in zip(spectra.items(), lines, strict=False):
             relative = np.asarray(values) / np.max(values)
             axes.semilogy(np.arange(1, len(relative) + 1), relative, line, linewidth=2, label=label)
         axes.set(xlabel="direction", ylabel="singular value / largest", ylim=(1e-6, 1.5))
@@ -688,7 +696,7 @@ def classifier_diagram(model, image):
             value = keras.ops.convert_to_numpy(value)[0]
             shape = " x ".join(map(str, value.shape))
             if isinstance(layer, Patches):
-                value = _apart(value, layer.patch_size)
+                value = _apart(value, layer.patch_size, layer.input.shape[1])
             if value.ndim == 3:
                 axes.imshow(_to_displayable(value))
             else:
@@ -708,13 +716,14 @@ def classifier_diagram(model, image):
     return figure
 
 
-def _apart(patches, size):
-    """Patches of a square image, put together again with white between them."""
-    side = math.isqrt(len(patches))
-    patches = _to_displayable(patches).reshape(side, side, size, size, -1)
+def _apart(patches, size, height):
+    """Patches of an image of that height, put together again with white between them."""
+    rows = height // size
+    patches = _to_displayable(patches).reshape(rows, -1, size, size, patches.shape[1] // size**2)
     gap = max(1, size // 4)
     white = np.pad(patches, [(0, 0)] * 2 + [(0, gap)] * 2 + [(0, 0)], constant_values=1)
-    white = white.transpose(0, 2, 1, 3, 4).reshape(side * (size + gap), side * (size + gap), -1)
+    # (rows, columns, size, size, channels) -> (height, width, channels), with the gaps
+    white = white.transpose(0, 2, 1, 3, 4).reshape(rows * (size + gap), -1, white.shape[-1])
     return white[:-gap, :-gap]
 
 

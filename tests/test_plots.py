@@ -1,5 +1,6 @@
 """Figures: what is drawn is what was given."""
 
+import keras
 import matplotlib
 import nbclient
 import nbformat
@@ -76,15 +77,36 @@ def test_augmentations_begin_with_the_original(image):
     assert not np.array_equal(pictures[1], pictures[2])
 
 
+@pytest.mark.parametrize("size", [(48, 40), (20, 64)])
+def test_augmentations_beside_an_original_of_another_size(image, size):
+    pictures = drawn(plots.augmentations(image, keras.layers.Resizing(*size), count=3))
+    shape = max(size[0], 32), max(size[1], 32), 3
+    assert [picture.shape for picture in pictures] == [shape] * 3
+    first = np.asarray(image, "float32")
+    first = (first - first.min()) / np.ptp(first)
+    np.testing.assert_allclose(pictures[0][0, 0], first[0, 0], atol=1e-6)
+    np.testing.assert_allclose(pictures[0][-1, -1], first[-1, -1], atol=1e-6)
+
+
+HISTORY = {"loss": [4, 3], "val_loss": [4.5, 4], "top_1": [0.1, 0.2], "val_top_1": [0.1, 0.15]}
+
+
 def test_learning_curves_show_every_history():
-    history = {"loss": [4, 3], "val_loss": [4.5, 4], "top_1": [0.1, 0.2], "val_top_1": [0.1, 0.15]}
-    figure = plots.learning_curves({"one": history, "two": history}, published={"two": 0.5})
+    figure = plots.learning_curves({"one": HISTORY, "two": HISTORY}, published={"two": 0.5})
     losses, accuracies = figure.axes
     assert losses.get_ylabel() == "cross-entropy (nats)"
     assert accuracies.get_ylabel() == "top-1 accuracy (%)"
     assert [text.get_text() for text in accuracies.get_legend().get_texts()] == ["one", "two"]
     assert accuracies.lines[0].get_ydata().tolist() == [10, 15]
     assert accuracies.lines[-1].get_ydata()[0] == 50
+
+
+def test_there_may_be_more_curves_than_colours():
+    names = [str(number) for number in range(len(plots.COLOURS) + 2)]
+    losses, accuracies = plots.learning_curves(dict.fromkeys(names, HISTORY)).axes
+    assert len(losses.lines) == len(accuracies.lines) == 2 * len(names)
+    (axes,) = plots.singular_values(dict.fromkeys(names, [2.0, 1.0])).axes
+    assert [line.get_label() for line in axes.lines] == names
 
 
 @pytest.mark.parametrize("size", ["", "small-"])
@@ -186,6 +208,15 @@ def test_classifier_diagram_has_a_panel_a_step(image):
     assert panels[2].images[0].get_array().shape == (78, 78, 3)  # 8 patches of 8, 7 gaps of 2
 
 
+def test_classifier_diagram_of_a_wide_image(image):
+    model = mixlib.create("mixer_tiny", image_size=(32, 64), num_blocks=1)
+    panels = plots.classifier_diagram(model, np.concatenate([image, image], axis=1)).axes
+    (patches,) = (axes for axes in panels if axes.get_title() == "patches")
+    picture = patches.images[0].get_array()
+    assert picture.shape == (39, 79, 3)  # 8 x 16 patches of 4, gaps of 1
+    np.testing.assert_array_equal(picture[:, :39], picture[:, 40:])
+
+
 def test_the_style_stays_inside():
     before = plt.rcParams["font.size"], plt.rcParams["axes.grid"]
     with plots.style():
@@ -209,6 +240,14 @@ def test_in_dark_black_and_white_change_places_and_colours_stay():
         assert arrow.get_edgecolor()[0] > 0.5
     assert black.get_color() == "black"
     assert [arrow.get_edgecolor(), axes.xaxis.label.get_color(), figure.get_facecolor()] == before
+
+
+def test_in_dark_a_figure_that_cannot_be_saved_is_as_before():
+    figure, axes = plt.subplots()
+    before = figure.get_facecolor(), axes.title.get_color()
+    with pytest.raises(OSError, match="disk full"), plots.in_dark(figure):
+        raise OSError("disk full")
+    assert (figure.get_facecolor(), axes.title.get_color()) == before
 
 
 @pytest.mark.parametrize("draw", ["imshow", "pcolormesh"])

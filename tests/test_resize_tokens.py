@@ -71,6 +71,35 @@ def test_the_published_models_keep_their_tokens():
         np.testing.assert_array_equal(to_numpy(old), to_numpy(new))
 
 
+def mixer_behind(preprocessing):
+    block = mixlib.MixerBlock(8, 16)
+    return mixlib.build_classifier([block], patch_size=8, preprocessing=preprocessing)
+
+
+@pytest.mark.parametrize(
+    "create, tokens",
+    [
+        (lambda: mixer_behind(keras.layers.Resizing(64, 64)), 64),
+        (lambda: mixer_behind(mixlib.augment.ResizeFlipZoom(64, name="enlarge")), 64),
+        (lambda: mixer_behind(keras.layers.ZeroPadding2D(4)), 49),  # 7 x 7 for 48 + 2 x 4 pixels
+        (
+            lambda: mixlib.create(
+                "fnet_tiny", preprocessing=keras.layers.Resizing(40, 40), **SMALL
+            ),
+            100,
+        ),
+    ],
+    ids=["resizing", "resize_flip_zoom", "padding", "fnet_with_positions"],
+)
+def test_whatever_happens_to_images_before_they_are_cut(create, tokens):
+    model = drawn_weights(create())
+    resized = convert.resize_tokens(model, 48)
+    assert resized.get_layer("patches").output.shape[1] == tokens
+    assert resized(images(48, 48)).shape == (2, 100)
+    again = convert.resize_tokens(resized, 32)
+    assert off(again(images(32, 32)), model(images(32, 32))) < 1e-4
+
+
 def test_what_cannot_be_resized():
     with pytest.raises(ValueError, match="block_0 the widths of the perceptrons are the number"):
         convert.resize_tokens(mixlib.create("keras_mixer", preprocessing=False, num_blocks=1), 64)
