@@ -95,14 +95,25 @@ def compile_model(model, recipe="keras_example", steps=None):
 class IndependentAdamW(keras.optimizers.AdamW):
     """AdamW whose weight decay is independent of the learning rate.
 
-    A step multiplies each weight by ``1 - weight_decay``, before Adam's own step. `keras`' AdamW
-    multiplies it by ``1 - learning_rate * weight_decay``. Takes the same arguments.
+    A step multiplies each weight by ``1 - weight_decay``, before Adam's own step. Keras' AdamW
+    multiplies it by ``1 - learning_rate * weight_decay``.
+
+    Parameters
+    ----------
+    learning_rate : float or keras.optimizers.schedules.LearningRateSchedule
+    weight_decay : float
+        Share of a weight that each step takes away.
+    **kwargs
+        As of `keras.optimizers.AdamW`.
 
     References
     ----------
     Loshchilov and Hutter, Decoupled weight decay regularization, 2017, algorithm 2, with a schedule
     of 1; so computed the AdamW of TensorFlow Addons.
     """
+
+    def __init__(self, learning_rate=1e-3, weight_decay=1e-4, **kwargs):
+        super().__init__(learning_rate, weight_decay, **kwargs)
 
     def _apply_weight_decay(self, variables):
         for variable in variables:
