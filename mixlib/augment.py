@@ -340,8 +340,8 @@ def preprocessing(
 def adapt(model, images):
     """Fit the normalisation layer that a model begins with to images.
 
-    A `keras.layers.Normalization` made with ``mean=…`` stays as it is. Compile the model after this, not
-    before: a compiled step keeps the old statistics.
+    A `keras.layers.Normalization` made with ``mean=…`` stays as it is. Compile the model after
+    this, not before: a compiled step keeps the old statistics.
 
     Parameters
     ----------
@@ -372,9 +372,9 @@ def adapt(model, images):
     for layer in found:
         if layer is not first:
             raise ValueError(
-                f"The normalisation {layer.name!r} comes after another layer, so it can't be fitted "
-                "to the images. Put it first, or make it with the statistics of what it receives: "
-                "keras.layers.Normalization(mean=…, variance=…)."
+                f"The normalisation {layer.name!r} comes after another layer, so it can't be "
+                "fitted to the images. Put it first, or make it with the statistics of what it "
+                "receives: keras.layers.Normalization(mean=…, variance=…)."
             )
         layer.adapt(images)
     return len(found)

@@ -140,8 +140,8 @@ _CHOICES = {
 }
 
 RECIPES = {
-    # The published Keras example as it is today. Its figures for 50 epochs are of 2021, when the same
-    # numbers meant independent_decay=True, restore_best=False: book/published.toml has them.
+    # The published Keras example as it is today. Its figures for 50 epochs, in published.toml, are
+    # of 2021, when the same numbers meant independent_decay=True, restore_best=False.
     "keras_example": Recipe(
         "keras_example",
         learning_rates={"keras_mixer": 5e-3, "keras_fnet": 1e-3, "keras_gmlp": 3e-3},

@@ -63,7 +63,7 @@ class Run:
     def published(self):
         """What the published example states for the run's model and number of epochs.
 
-        A dict with ``top_1`` and ``top_5``, shares of the test images; None where it states nothing.
+        A dict with ``top_1`` and ``top_5``, shares of the test images; or None.
         """
         epochs = self.metrics["recipe"]["epochs"]  # as planned: early stopping may take fewer
         models = published()["keras_example"]

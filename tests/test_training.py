@@ -147,8 +147,8 @@ def test_fewer_than_five_classes(dataset):
         "three", dataset.x_train[few[0]], dataset.y_train[few[0]],
         dataset.x_test[few[1]], dataset.y_test[few[1]], names,
     )  # fmt: skip
-    recipe = Recipe("few", validation_fraction=0.4)
-    for recipe in (recipe, dataclasses.replace(recipe, label_smoothing=0.1)):
+    plain = Recipe("few", validation_fraction=0.4)
+    for recipe in (plain, dataclasses.replace(plain, label_smoothing=0.1)):
         model = small_model(num_classes=3)
         metrics = mixlib.run_experiment(model, three, recipe, epochs=1, verbose=0).metrics
         assert metrics["test_top_5"] == 1
