@@ -368,8 +368,9 @@ class _Batches(keras.utils.PyDataset):
 
     def __init__(self, images, labels, batch_size, share, drop_incomplete=False, labels_too=False):
         # With threads of its own, Keras leaves tf.data's tuning off. That can keep the end of an
-        # epoch waiting, for up to a minute (TensorFlow 2.21).
-        super().__init__(workers=2)
+        # epoch waiting, for up to a minute (TensorFlow 2.21). On other backends these threads
+        # would fetch batches before an epoch has its order (Keras 3.15).
+        super().__init__(workers=2 if keras.backend.backend() == "tensorflow" else 1)
         self.images, self.labels, self.share = images, labels, share
         self.labels_too = labels_too
         self.batch_size = min(batch_size, len(labels))
