@@ -148,9 +148,9 @@ def train_unless_taken(name, parameters, out):
 
 
 def is_left(name, out):
-    """Whether a run is not done, and no process is at it."""
+    """Whether a run is not done or damaged, and no process is at it."""
     if is_done(out / name):
-        return False
+        return read(out / name) is None
     try:
         with claim(unfinished(out, name)) as ours:
             return ours and not is_done(out / name)
@@ -378,6 +378,8 @@ def train(name, parameters, out):
     folder = unfinished(out, name)
     log = folder / "log.ipynb"
     keep_parameters(folder, parameters)
+    if is_done(folder) and not is_notebook(log):  # the process ended as it wrote the log
+        (folder / "metrics.json").unlink()
     if not is_done(folder):  # else the process ended just before the folder got its place
         for path in folder.iterdir():
             if path.is_dir():
@@ -444,6 +446,23 @@ def is_done(folder):
     return (folder / "metrics.json").is_file()
 
 
+def read(folder):
+    """The run in a folder; None where it is damaged."""
+    try:
+        return mixlib.load_run(folder)
+    except ValueError:
+        return None
+
+
+def is_notebook(path):
+    """Whether a file is a whole notebook."""
+    try:
+        nbformat.read(path, as_version=4)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def clean(log, name):
     """Title a log by its run, and take out what is of machine and hour: paths, times, warnings."""
     for cell in log.cells[:1]:
@@ -480,7 +499,10 @@ def table(runs, out):
         if not is_done(out / name):
             rows.append((name, state(unfinished(out, name)), *[""] * 6))
             continue
-        run = mixlib.load_run(out / name)
+        run = read(out / name)
+        if run is None:
+            rows.append((name, "damaged: remove it to train it again", *[""] * 6))
+            continue
         metrics = run.metrics
         rows.append(
             (

@@ -188,6 +188,16 @@ def test_a_run_that_lacks_only_its_place_is_not_trained_again(place, calls):
     assert "running" not in (place / "runs" / "first" / "log.ipynb").read_text()
 
 
+def test_a_run_whose_log_was_cut_off_is_trained_again(place, calls):
+    folder = place / "runs.unfinished" / "first"
+    folder.mkdir(parents=True)
+    store(folder)
+    (folder / "log.ipynb").write_text('{"cells": [')
+    assert campaign.main([]) == 0
+    assert [call["epochs"] for call in calls] == [1, 50]
+    nbformat.read(place / "runs" / "first" / "log.ipynb", as_version=4)
+
+
 def test_folders_in_an_unfinished_one_are_removed(place, calls):
     inside = place / "runs.unfinished" / "first" / ".ipynb_checkpoints"
     inside.mkdir(parents=True)
@@ -266,6 +276,17 @@ def test_jobs_are_processes_with_the_same_arguments(place, calls, monkeypatch):
 def test_the_exit_status_tells_of_runs_that_are_missing(place, calls, monkeypatch):
     monkeypatch.setattr(campaign, "train", lambda name, parameters, out: None)  # as if killed
     assert campaign.main([]) == 1
+
+
+@pytest.mark.parametrize("text", ["", '{"test_top_1": 0.2'])
+def test_a_damaged_run_is_told_and_left_alone(place, calls, capsys, text):
+    assert campaign.main([]) == 0
+    damaged = place / "runs" / "first" / "metrics.json"
+    damaged.write_text(text)
+    assert campaign.main([]) == 1
+    assert len(calls) == 2 and damaged.read_text() == text
+    printed = capsys.readouterr().out
+    assert re.search(r"first +damaged: remove it", printed) and re.search(r"second +done", printed)
 
 
 def test_the_exit_status_tells_of_helpers_that_failed(place, calls, monkeypatch):
