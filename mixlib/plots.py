@@ -319,7 +319,8 @@ def learning_curves(histories, published=None):
     Parameters
     ----------
     histories : Mapping
-        From a label to a history (the dict of lists of an `Experiment` or a `Run`).
+        From a label to a history (the dict of lists of an `Experiment` or a `Run`). Of one that
+        holds validation alone, only this is drawn.
     published : Mapping, optional
         From a label to a published top-1 test accuracy between 0 and 1, drawn as a dotted line.
 
@@ -331,10 +332,12 @@ def learning_curves(histories, published=None):
         figure, (losses, accuracies) = plt.subplots(1, 2, figsize=(9, 3.4))
         colours = itertools.cycle(COLOURS)
         for colour, (label, history) in zip(colours, histories.items(), strict=False):
-            epochs = np.arange(1, len(history["loss"]) + 1)
+            epochs = np.arange(1, len(history["val_loss"]) + 1)
             for axes, key, scale in ((losses, "loss", 1), (accuracies, "top_1", 100)):
                 marker = "o" if len(epochs) < 15 else None
                 for column, line in ((f"val_{key}", "-"), (key, "--")):
+                    if column not in history:
+                        continue
                     axes.plot(
                         epochs,
                         scale * np.asarray(history[column]),

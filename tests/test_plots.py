@@ -101,6 +101,13 @@ def test_learning_curves_show_every_history():
     assert accuracies.lines[-1].get_ydata()[0] == 50
 
 
+def test_a_history_may_hold_validation_alone():
+    validation = {key: HISTORY[key] for key in ("val_loss", "val_top_1")}
+    losses, accuracies = plots.learning_curves({"all": HISTORY, "validation": validation}).axes
+    assert len(losses.lines) == len(accuracies.lines) == 3
+    assert losses.lines[-1].get_ydata().tolist() == HISTORY["val_loss"]
+
+
 def test_there_may_be_more_curves_than_colours():
     names = [str(number) for number in range(len(plots.COLOURS) + 2)]
     losses, accuracies = plots.learning_curves(dict.fromkeys(names, HISTORY)).axes
