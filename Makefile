@@ -38,7 +38,7 @@ test-backends: .venv/ready  ## run the package's tests on other backends (BACKEN
 	for backend in $(BACKENDS); do \
 		KERAS_BACKEND=$$backend $(BIN)/python -m pytest $(PACKAGE_TESTS) || exit 1; done
 
-test-oldest: .venv/oldest  ## run the package's tests with the oldest supported versions
+test-oldest: .venv/oldest  ## run the package's tests with the oldest supported versions (not on Python 3.13)
 	.venv/oldest/bin/python -m pytest $(PACKAGE_TESTS)
 
 test-colab: .venv/ready  ## run every notebook as in Colab: fresh environments, mixlib from its wheel
@@ -52,7 +52,7 @@ full: .venv/ready  ## run the trainings that are missing (ONLY MODELS EPOCHS SEE
 		$(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEEDS),--seeds $(SEEDS)) \
 		$(if $(PROFILE),--profile $(PROFILE)) $(if $(JOBS),--jobs $(JOBS))
 
-bench: .venv/ready  ## measure speed side by side (40 minutes) into benchmarks/results
+bench: .venv/ready  ## measure speed side by side (40 minutes) into benchmarks/results (TIMM_PYTHON=… for timm)
 	$(INSTALL) -c constraints.txt jax torch onnxscript onnxruntime
 	for name in limits training against_timm inference growth; do \
 		$(BIN)/python -m benchmarks.$$name || exit 1; done

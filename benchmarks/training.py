@@ -148,7 +148,8 @@ def main(arguments=None):
             rows.append(row | figures | {"images_per_second": BATCH / figures["seconds"]})
         keras.backend.clear_session()
     path = options.out / f"training-{keras.backend.backend()}.json"
-    measure.write(path, rows, batch=BATCH, steps=options.steps, rounds=options.rounds)
+    batches = len(images) // BATCH
+    measure.write(path, rows, batch=BATCH, batches=batches, rounds=options.rounds)
 
 
 if __name__ == "__main__":

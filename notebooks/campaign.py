@@ -99,7 +99,7 @@ def main(arguments=None):
         print(table(runs, out))
         return 0
 
-    prepare_environment()
+    prepare_environment(options.jobs)
     helpers = [start_helper(arguments) for _ in range(options.jobs - 1)]
     try:
         train_missing(runs, out)
@@ -356,8 +356,14 @@ def check(runs, out):
             raise ValueError(f"{folder} is there but holds no run. Move it away or remove it.")
 
 
-def prepare_environment():
-    """Let kernels, which run in a run's folder, find the same mixlib and data as this process."""
+def prepare_environment(jobs):
+    """Let kernels, which run in a run's folder, find the same mixlib and data as this process.
+
+    Several of them share a GPU if none takes all of its memory at once, as each would by default.
+    """
+    if jobs > 1:
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     folders = [pathlib.Path(mixlib.__file__).parents[1]]
     folders += filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     os.environ["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, folders))

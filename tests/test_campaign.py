@@ -259,6 +259,9 @@ def test_two_campaigns_share_the_runs(place, calls):
 
 
 def test_jobs_are_processes_with_the_same_arguments(place, calls, monkeypatch):
+    for name in ("XLA_PYTHON_CLIENT_PREALLOCATE", "TF_FORCE_GPU_ALLOW_GROWTH"):
+        monkeypatch.setenv(name, "")  # restored after the test
+        monkeypatch.delenv(name)
     started = []
     helper = "import sys; print(sys.argv)"
     monkeypatch.setattr(
@@ -271,6 +274,8 @@ def test_jobs_are_processes_with_the_same_arguments(place, calls, monkeypatch):
         ["--only", "first", "--jobs", "3", "--jobs", "1"]
     ]
     assert len(calls) == 1
+    assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"  # they share a GPU's memory
+    assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
 
 
 def test_the_exit_status_tells_of_runs_that_are_missing(place, calls, monkeypatch):
