@@ -216,3 +216,80 @@ def test_about_the_asked_share_of_images_loses_a_box(images):
     output = to_numpy(layers(np.concatenate([images] * 8), training=True))
     erased = (output == 128).mean(axis=(1, 2, 3)) > 0.015
     assert abs(erased.mean() - 0.25) < 5 * np.sqrt(0.25 * 0.75 / 512)
+
+
+def test_a_warp_is_rotation_times_shear_times_scale_about_the_middle():
+    layer = augment.RandomAffine(False, 0.2, 25.0, 0.3, 0.4, seed=1)
+    drawn = keras.ops.convert_to_numpy(layer.draw(400, 20, 60)).astype("float64")  # wide images
+    a, b, c, d = drawn[:, 0], drawn[:, 1], drawn[:, 3], drawn[:, 4]
+    angle, across = np.degrees(np.arctan2(c, a)), np.hypot(a, c)
+    down = (a * d - b * c) / across
+    shear = (a * b + c * d) / (across * down)
+    for values, low, high in (
+        (angle, -25, 25),
+        (across, 0.6, 1.4),
+        (down, 0.6, 1.4),
+        (shear, -0.3, 0.3),
+    ):
+        near = 0.05 * (high - low)
+        assert low - 1e-4 <= values.min() < low + near
+        assert high - near < values.max() <= high + 1e-4
+    assert abs(np.corrcoef(across, down)[0, 1]) < 0.2  # each by its own factor
+    middle = [29.5, 9.5, 1]
+    right, below = drawn[:, :3] @ middle - 29.5, drawn[:, 3:6] @ middle - 9.5
+    np.testing.assert_allclose(right, right.round(), atol=1e-4)
+    assert -12.001 <= right.min() < -10 and 10 < right.max() <= 12.001
+    assert -4.001 <= below.min() < -3 and 3 < below.max() <= 4.001
+
+
+def test_a_warp_mirrors_half_of_the_images():
+    drawn = keras.ops.convert_to_numpy(augment.RandomAffine(seed=1).draw(2_000, 9, 9))
+    assert abs((drawn[:, 0] < 0).mean() - 0.5) < 0.05
+
+
+@pytest.mark.parametrize("options", [{"shift": 1.0}, {"scale": 1.0}, {"scale": -0.1}])
+def test_impossible_warps(options):
+    with pytest.raises(ValueError, match="must be from 0 to below 1"):
+        augment.RandomAffine(**options)
+
+
+def test_colours_change_by_the_share_asked_for():
+    layer = augment.augmentation(colour=0.4, horizontal_flip=False, seed=0).get_layer("colour")
+    grey = np.full((500, 4, 4, 3), 0.5, "float32")
+    bright = keras.ops.convert_to_numpy(layer.random_brightness(grey, training=True))
+    change = bright.mean(axis=(1, 2, 3)) - 0.5
+    assert -0.20001 <= change.min() < -0.18 and 0.18 < change.max() <= 0.20001
+    assert layer.contrast_factor == 0.4
+    assert tuple(layer.saturation_factor) == pytest.approx((0.3, 0.7))
+
+
+def test_an_erased_box_is_up_to_a_third_of_the_image():
+    layers = augment.augmentation(erasing=1.0, horizontal_flip=False, seed=0)
+    erased = keras.ops.convert_to_numpy(layers(np.zeros((1_000, 32, 32, 3)), training=True)) == 128
+    assert 0.25 < erased.mean(axis=(1, 2, 3)).max() < 0.4
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda seed: augment.augmentation(0.4, 0.5, seed=seed, rotation=10.0),
+        lambda seed: augment.preprocessing(seed=seed),
+    ],
+)
+def test_augmentation_follows_its_seed(make):
+    images = np.random.default_rng(0).uniform(0, 255, (8, 16, 16, 3)).astype("float32")
+    one, same, other = (
+        keras.ops.convert_to_numpy(make(seed)(images, training=True)) for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(one, same)
+    assert (one != other).any()
+
+
+def test_augmentation_is_in_float32_under_every_policy():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        layers = augment.augmentation(colour=0.4, erasing=0.5)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    dtypes = {layers.get_layer(name).compute_dtype for name in ("affine", "colour", "erasing")}
+    assert dtypes == {"float32"}

@@ -1,5 +1,6 @@
 """The campaign: what is missing is trained, whole or not at all, and nothing else is touched."""
 
+import dataclasses
 import fcntl
 import importlib.util
 import json
@@ -739,3 +740,68 @@ def test_a_stored_run_is_what_the_campaign_says(run):
         row.pop(key, None)
     assert {key: trained[key] for key in row} == row
     assert_clean(nbformat.read(run.path / "log.ipynb", as_version=4))
+
+
+@pytest.mark.parametrize("run", mixlib.list_runs(), ids=lambda run: run.name)
+def test_a_stored_run_was_trained_by_the_recipe_as_it_is(run):
+    row = campaign.read_campaign()[run.name]
+    changes = dict(row.get("changes", {}))
+    if "learning_rate" in changes:  # as train.ipynb does
+        changes = {"learning_rates": {}} | changes
+    recipe = dataclasses.replace(mixlib.recipes.get_recipe(row["recipe"]), **changes)
+    expected = dataclasses.asdict(recipe)
+    stored = run.metrics["recipe"] | {"epochs": recipe.epochs}
+    assert stored == {key: expected[key] for key in stored}  # an earlier recipe has fewer fields
+
+
+def test_several_patterns_choose_what_any_of_them_names():
+    runs = {"first": 1, "second": 2, "third": 3}
+    assert list(campaign.select(runs, ["th*", "first"])) == ["first", "third"]
+
+
+def test_a_run_that_another_campaign_finished_meanwhile_is_not_trained(place, calls):
+    (place / "runs" / "first").mkdir(parents=True)
+    store(place / "runs" / "first")
+    campaign.train_unless_taken("first", {"epochs": 1}, place / "runs")
+    assert calls == []
+
+
+def test_helpers_end_with_the_campaign(place, monkeypatch):
+    def interrupted(runs, out):
+        raise KeyboardInterrupt
+
+    helper = POPEN([sys.executable, "-c", "import time; time.sleep(60)"])
+    monkeypatch.setattr(campaign, "start_helper", lambda arguments: helper)
+    monkeypatch.setattr(campaign, "train_missing", interrupted)
+    try:
+        assert campaign.main(["--jobs", "2"]) == 130
+        assert helper.wait(timeout=10) != 0
+    finally:
+        helper.kill()
+
+
+def test_the_table_tells_runs_of_earlier_code(tmp_path):
+    for name, code in (("old", "0" * 64), ("new", mixlib.runs.source_checksum())):
+        (tmp_path / name).mkdir()
+        store(tmp_path / name)
+        metrics = json.dumps(METRICS | {"mixlib_sha256": code})
+        (tmp_path / name / "metrics.json").write_text(metrics)
+    _, old, new, _ = campaign.table(["old", "new"], tmp_path).splitlines()
+    assert "done, by earlier code" in old
+    assert "done" in new and "earlier" not in new
+
+
+def test_a_changed_row_keeps_its_own_seed():
+    row = {"model": "mixer", "recipe": "fair", "seed": 3}
+    (changed,) = campaign.override({"a": row}, epochs=2).values()
+    assert changed["seed"] == 3
+
+
+def test_a_train_size_of_no_images(tmp_path):
+    with pytest.raises(ValueError, match="train_size must be a whole number from 1 up; got 0"):
+        campaign.check({"a": {"model": "keras_mixer", "train_size": 0}}, tmp_path)
+
+
+def test_reasons_have_no_colours():
+    error = ValueError("\x1b[31mTraceback\x1b[0m\n\x1b[0;31mValueError\x1b[0m: too small\n")
+    assert campaign.reason(error) == "ValueError: too small"

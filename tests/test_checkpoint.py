@@ -151,3 +151,33 @@ def test_what_is_noted_can_be_read_without_this_package(experiment, tmp_path):
         note = json.loads(str(file["note"]))
     assert note["epochs"] == len(note["history"]["loss"]) == 2
     assert note["training"]["model"] == "small"
+
+
+@pytest.fixture
+def unwritten(tmp_path):
+    """The checkpoint of a training of nine epochs that has just begun."""
+    model = mixlib.build_classifier([], embedding_dim=4)
+    model.compile("adam", "mse")
+    made = checkpoint.Checkpoint(tmp_path / "checkpoint.npz", {}, {})
+    made.set_model(model)
+    made.set_params({"epochs": 9})
+    made.on_train_begin()
+    return made
+
+
+def test_an_interrupted_write_leaves_the_old_checkpoint(unwritten, monkeypatch):
+    def cut(file, **arrays):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    unwritten.save(1)
+    monkeypatch.setattr(np, "savez", cut)
+    with pytest.raises(KeyboardInterrupt):
+        unwritten.save(2)
+    assert checkpoint.epochs_done(unwritten.path) == 1
+
+
+def test_the_epoch_that_ends_a_training_early_is_not_stored(unwritten):
+    unwritten.model.stop_training = True
+    unwritten.on_epoch_end(3)
+    assert not unwritten.path.exists()

@@ -127,3 +127,9 @@ def test_layers_are_told_whether_they_are_trained():
         seen.clear()
         run()
         assert seen[-1] is told
+
+
+def test_how_a_classifier_starts():
+    model = mixlib.build_classifier([], embedding_dim=4)
+    assert type(model.get_layer("stem").kernel_initializer).__name__ == "LecunNormal"
+    assert not keras.ops.convert_to_numpy(model(images())).any()  # no class is preferred

@@ -430,3 +430,22 @@ def test_a_small_mixer_learns_shapes_and_a_bag_of_patches_does_not():
         accuracy[name] = model.evaluate(dataset.x_test, dataset.y_test, verbose=0)[1]
     assert accuracy["bag"] < 0.3  # at most a quarter, and chance
     assert accuracy["mixer"] > 0.4
+
+
+def test_the_middle_of_a_tall_photo_is_kept(tmp_path):
+    picture = np.zeros((60, 20, 3), np.uint8)
+    picture[20:40] = 200
+    Image.fromarray(picture).save(tmp_path / "tall.png")
+    np.testing.assert_allclose(data.read_image(tmp_path / "tall.png", 10)[2:8], 200, atol=1)
+
+
+def test_both_parts_of_a_split_are_in_ascending_order():
+    for part in data.validation_split(np.arange(100) % 10, 0.2):
+        assert (np.diff(part) > 0).all()
+
+
+def test_the_checksum_does_not_depend_on_the_type_of_the_labels():
+    dataset = data.load("shapes", 20, 20)
+    labels = dataset.y_train.astype("uint8"), dataset.y_test.astype("int32")
+    other = dataclasses.replace(dataset, y_train=labels[0], y_test=labels[1])
+    assert other.checksum() == dataset.checksum()

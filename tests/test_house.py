@@ -3,6 +3,7 @@
 import ast
 import inspect
 import pathlib
+import re
 import subprocess
 import sys
 import textwrap
@@ -107,7 +108,8 @@ def test_every_parameter_is_documented(name):
     ]
     doc = inspect.getdoc(value)
     for parameter in parameters:
-        assert parameter.name in doc, f"{name}: {parameter.name} is not documented"
+        entry = rf"^([\w*]+, )*\**{parameter.name}(, [\w*]+)*( :.*)?$"
+        assert re.search(entry, doc, re.MULTILINE), f"{name}: {parameter.name} is not documented"
     if inspect.isfunction(value) and parameters:
         assert "Parameters\n" in doc
 

@@ -200,3 +200,42 @@ def test_a_built_block_refuses_another_number_of_channels(name):
     _, layer, x = model_of(name)
     with pytest.raises(ValueError, match="11 channels"):
         layer(x[:, :, 1:])
+
+
+@pytest.mark.parametrize(
+    "block, options",
+    [(blocks.MixerBlock, (8, 16)), (blocks.FNetBlock, (16,)), (blocks.GMLPBlock, (16,))],
+)
+def test_a_block_hands_its_options_on(block, options):
+    layer = block(*options, dropout_rate=0.3, stochastic_depth_rate=0.4)
+    layer.build((None, 6, 8))
+    parts = layer._flatten_layers(include_self=False)
+    rates = {part.name: part.rate for part in parts if isinstance(part, keras.layers.Dropout)}
+    assert rates == {"dropout": 0.3, "stochastic_depth": 0.4}
+    for form in ("tanh", "exact"):
+        layer = block(*options, gelu=form)
+        layer.build((None, 6, 8))
+        parts = layer._flatten_layers(include_self=False)
+        assert {part.form for part in parts if isinstance(part, blocks.GELU)} == {form}
+
+
+@pytest.mark.parametrize("implementation", ["fft", "dft"])
+def test_an_fnet_block_takes_the_transform_it_is_told(implementation):
+    block = blocks.FNetBlock(16, implementation=implementation)
+    block.build((None, 6, 8))
+    assert block.fourier.implementation == implementation
+
+
+@pytest.mark.parametrize(
+    "layer, options",
+    [
+        (keras_example.MLPMixerLayer, (16, 12)),
+        (keras_example.FNetLayer, (12,)),
+        (keras_example.gMLPLayer, (16, 12)),
+    ],
+)
+def test_a_published_layer_drops_at_the_rate_it_is_given(layer, options):
+    made = layer(*options, 0.3)
+    made.build((None, 16, 12))
+    parts = made._flatten_layers(include_self=False)
+    assert {part.rate for part in parts if isinstance(part, keras.layers.Dropout)} == {0.3}

@@ -275,3 +275,26 @@ def test_a_notebook_shows_every_figure():
     notebook = nbclient.execute(nbformat.v4.new_notebook(cells=cells), kernel_name="python3")
     outputs = [cell.outputs for cell in notebook.cells[1:]]
     assert ["image/png" in output.data for shown in outputs for output in shown] == [True, True]
+
+
+def test_similarity_of_positions_is_after_the_mean_is_taken_off():
+    embeddings = np.random.default_rng(0).normal(size=(6, 8)) + 100
+    picture = plots.position_similarity(embeddings, rows=2).axes[0].images[0].get_array()
+    assert np.nanmin(picture) < 0
+
+
+def test_the_frame_in_a_wide_photo_is_in_the_middle():
+    photo, seen = np.zeros((40, 60, 3), np.uint8), np.zeros((8, 8, 3), np.uint8)
+    whole = plots.prediction(photo, seen, np.array([0.1, 0.9]), "ab").axes[0]
+    assert whole.patches[0].get_bbox().bounds == (9.5, -0.5, 40, 40)
+
+
+def test_validation_is_the_solid_line():
+    for axes in plots.learning_curves({"one": HISTORY}).axes:
+        assert [line.get_linestyle() for line in axes.lines] == ["-", "--"]
+
+
+def test_red_is_above_zero():
+    image = plots.mosaic(np.array([[[1.0, -1.0]]]), columns=1).axes[0].images[0]
+    red, blue = image.cmap(image.norm(image.get_array()))[0]
+    assert red[0] > red[2] and blue[2] > blue[0]

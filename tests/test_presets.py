@@ -201,3 +201,23 @@ def test_table_of_presets(table):
     assert table.loc["mixer_b16", "hidden_dim"] == 768
     assert table.loc["mixer_b16", "GFLOPs"] == pytest.approx(25.2, rel=1e-2)
     assert table["source"].str.len().min() > 10
+
+
+@pytest.mark.parametrize("name", ["keras_mixer", "keras_fnet", "keras_gmlp"])
+def test_published_models_drop_and_start_as_published(name):
+    model = mixlib.create(name, num_blocks=1)
+    parts = model._flatten_layers(include_self=False)
+    assert {part.rate for part in parts if isinstance(part, keras.layers.Dropout)} == {0.2}
+    for layer in (model.get_layer("stem"), model.get_layer("head")):
+        assert type(layer.kernel_initializer).__name__ == "GlorotUniform"
+
+
+@pytest.mark.parametrize("name", ["mixer", "fnet", "gmlp"])
+def test_models_of_the_strong_recipe_only_normalise(name):
+    layers = mixlib.create(name, num_blocks=1).get_layer("preprocessing").layers
+    assert [layer.name for layer in layers] == ["normalization"]
+
+
+def test_fnets_norm_of_the_embedding_has_the_papers_epsilon():
+    layer = mixlib.create("fnet_tiny", num_blocks=0).get_layer("embedding_norm")
+    assert layer.epsilon == 1e-12

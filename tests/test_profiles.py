@@ -36,3 +36,14 @@ def test_says_what_it_is():
 def test_unknown():
     with pytest.raises(ValueError, match="'fast'. Expected one of: smoke, quick, full"):
         profiles.get("fast")
+
+
+def test_hands_its_seed_on():
+    smoke = profiles.get("smoke")
+    assert smoke.load(1).checksum() != smoke.load(0).checksum()
+
+
+def test_quick_is_a_part_of_cifar100():
+    quick = profiles.get("quick")
+    sizes = quick.train_size, quick.test_size, quick.epochs
+    assert (quick.dataset, *sizes) == ("cifar100", 5_000, 1_000, 2)

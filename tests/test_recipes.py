@@ -52,3 +52,17 @@ def test_an_unknown_recipe():
 def test_what_no_recipe_can_say(fields, said):
     with pytest.raises(ValueError, match=said):
         Recipe("odd", **fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"label_smoothing": 0.1}, {"cutmix": 0.1}, {"mixup": 0.1}, {"augmentation": {"shift": 0.1}}],
+)
+def test_each_ingredient_changes_images(fields):
+    assert Recipe("one", **fields).changes_images
+    assert not Recipe("none").changes_images
+
+
+@pytest.mark.parametrize("name", ["keras_example", "baseline"])
+def test_the_best_weights_count_unless_it_is_said_otherwise(name):
+    assert recipes.get_recipe(name).restore_best

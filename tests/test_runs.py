@@ -369,3 +369,82 @@ def test_the_checksum_is_of_the_code_and_not_of_its_text(tmp_path, monkeypatch):
         == before
     )
     assert checksum('def double(x):\n    """Twice."""\n    return 3 * x\n') != before
+
+
+def test_every_column_of_a_table_is_its_own():
+    metrics = {
+        "model": "m", "recipe": {"name": "r"}, "seed": 0, "epochs": 1, "parameters": 2,
+        "test_top_1": 0.1, "test_top_5": 0.2, "validation_top_1": 0.3, "seconds_per_epoch": 4.0,
+        "device": "d", "date": "t", "dataset_sha256": "x",
+    }  # fmt: skip
+    row = runs.tabulate([runs.Run("one", None, metrics, {})]).loc["one"]
+    assert row.to_dict() == {
+        "model": "m", "recipe": "r", "seed": 0, "epochs": 1, "parameters": 2, "top-1 (%)": 10,
+        "top-5 (%)": 20, "validation top-1 (%)": 30, "seconds/epoch": 4.0, "device": "d",
+        "date": "t", "code": "earlier",
+    }  # fmt: skip
+
+
+def test_the_checksum_is_of_everything_that_trains(tmp_path, monkeypatch):
+    for path in runs._PACKAGE.rglob("*.py"):
+        target = tmp_path / path.relative_to(runs._PACKAGE)
+        target.parent.mkdir(exist_ok=True)
+        target.write_text(path.read_text())
+    monkeypatch.setattr(runs, "_PACKAGE", tmp_path)
+    before, same = runs.source_checksum(), set()
+    for path in sorted(tmp_path.rglob("*.py")):
+        text = path.read_text()
+        path.write_text(text + "\nextra = 1\n")
+        if runs.source_checksum() == before:
+            same.add(path.name)
+        path.write_text(text)
+    assert same == {"runs.py", "plots.py", "convert.py"}
+
+
+def test_changes_that_are_not_committed_show(tmp_path, monkeypatch):
+    package = tmp_path / "mixlib"
+    package.mkdir()
+    (package / "a.py").write_text("1")
+    git = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "one"]):
+        subprocess.run([*git, *command], check=True)
+    monkeypatch.setattr(runs, "_PACKAGE", package)
+    committed = runs._git_commit()
+    (package / "a.py").write_text("2")
+    assert len(committed) == 12
+    assert runs._git_commit() == f"{committed}-dirty"
+
+
+@pytest.fixture
+def untrained():
+    """A function that returns what a training of such a model might have left."""
+
+    def make(trained, **metrics):
+        return mixlib.training.Experiment(metrics, {"loss": [1.0]}, trained, {"date": "t"})
+
+    return make
+
+
+def test_a_run_that_could_not_be_written_is_no_run(untrained, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(runs, "save_weights", full)
+    model = mixlib.build_classifier([], embedding_dim=4)
+    with pytest.raises(OSError, match="disk full"):
+        mixlib.save_run(untrained(model), tmp_path / "one", weights=True)
+    assert mixlib.list_runs(tmp_path) == []
+
+
+def test_a_model_of_other_classes_comes_back(untrained, tmp_path):
+    model = mixlib.create("mixer_tiny", num_classes=10, num_blocks=1)
+    metrics = {"model": "mixer_tiny", "dataset": "cifar10", "overrides": {"num_blocks": 1}}
+    run = mixlib.save_run(untrained(model, **metrics), tmp_path / "one", weights=True)
+    assert run.load_model().output_shape == (None, 10)
+
+
+def test_runs_are_in_the_order_of_their_names(untrained, tmp_path):
+    model = mixlib.build_classifier([], embedding_dim=4)
+    for name in ("b", "c", "a"):
+        mixlib.save_run(untrained(model), tmp_path / name)
+    assert [run.name for run in mixlib.list_runs(tmp_path)] == ["a", "b", "c"]

@@ -269,6 +269,7 @@ def augmented():
     """A classifier that gives back the mean of its image, and what a recipe makes of it."""
 
     def make(**fields):
+        keras.utils.set_random_seed(0)
         model = keras.Sequential(
             [keras.Input((32, 32, 3)), keras.layers.Flatten(), keras.layers.Dense(10)], name="mean"
         )
@@ -330,3 +331,87 @@ def test_an_incomplete_batch_can_be_left_out(dataset):
         for batches in [training._Batches(images, labels, 128, share, drop)]
     ]
     assert sizes == [[128, 128, 44], [128, 128]]
+
+
+@pytest.mark.parametrize("fields", [{"label_smoothing": 0.1}, {"mixup": 0.5}])
+def test_the_classifier_is_told_that_it_is_trained(fields):
+    layers = [keras.Input((8, 8, 3)), keras.layers.Dropout(0.5), keras.layers.Flatten()]
+    model = training.AugmentedTraining(keras.Sequential(layers), Recipe("r", **fields))
+    given = {"images": np.ones((4, 8, 8, 3), "float32"), "labels": np.arange(4)}
+    for told in (True, False):
+        logits = keras.ops.convert_to_numpy(model(given, training=told)["logits"])
+        assert (logits == 0).any() == told
+
+
+def test_the_recipes_augmentation_reaches_the_classifier():
+    layers = [keras.Input((8, 8, 3)), keras.layers.Flatten()]
+    recipe = Recipe("r", augmentation={"colour": 0.4, "horizontal_flip": False})
+    model = training.AugmentedTraining(keras.Sequential(layers), recipe)
+    given = {"images": np.full((64, 8, 8, 3), 128, "float32"), "labels": np.zeros(64, int)}
+    for told in (True, False):
+        logits = keras.ops.convert_to_numpy(model(given, training=told)["logits"])
+        assert ((np.abs(logits - 128) > 1).mean() > 0.5) == told
+
+
+def test_the_images_come_in_another_order_every_epoch():
+    dataset, seen = data.load("shapes", 40, 10), []
+    batches = training._Batches(dataset.x_train, dataset.y_train, 8, mixlib.distribution.Share())
+    model = small_model()
+    training.compile_model(model, "baseline")
+    epochs = training._Epochs(batches, 0, {})
+    epochs.set_model(model)
+    for epoch in (0, 1, 0):
+        epochs.on_epoch_begin(epoch)
+        seen.append(list(batches.order))
+    assert sorted(seen[0]) == list(range(40)) != seen[0]
+    assert seen[0] == seen[2] != seen[1]
+
+
+@pytest.fixture
+def fitted(monkeypatch):
+    """A function that returns what `run_experiment` hands to fit, and does not train."""
+
+    class ReachedError(Exception):
+        pass
+
+    def run(dataset, recipe, **options):
+        given = {}
+
+        def fit(self, batches, **rest):
+            given.update(rest, batches=batches)
+            raise ReachedError
+
+        monkeypatch.setattr(keras.Model, "fit", fit)
+        with pytest.raises(ReachedError):
+            mixlib.run_experiment(small_model(), dataset, recipe, verbose=0, **options)
+        return given
+
+    return run
+
+
+def test_the_split_follows_the_seed_and_the_last_batch_the_recipe(fitted):
+    dataset, recipe = data.load("shapes", 300, 100), Recipe("r", batch_size=64)
+    parts = [fitted(dataset, recipe, seed=s)["validation_data"].labels.tolist() for s in (1, 1, 2)]
+    assert parts[0] == parts[1] != parts[2]
+    assert len(fitted(dataset, recipe)["batches"]) == 5
+    assert len(fitted(dataset, dataclasses.replace(recipe, drop_incomplete=True))["batches"]) == 4
+
+
+def test_gradients_are_clipped_to_the_recipes_norm():
+    model = small_model()
+    training.compile_model(model, Recipe("clipped", clip_norm=1.5))
+    assert model.optimizer.global_clipnorm == 1.5
+
+
+def test_the_plateau_is_the_recipes():
+    recipe = Recipe("p", reduce_factor=0.3, reduce_patience=4, stop_patience=7, restore_best=False)
+    reduce, stop = training._plateau(recipe)
+    assert (reduce.factor, reduce.patience) == (0.3, 4)
+    assert (stop.patience, stop.restore_best_weights) == (7, False)
+
+
+def test_the_learning_rate_in_the_metrics_is_the_models():
+    recipe = Recipe("r", learning_rates={"small": 0.007})
+    dataset = data.load("shapes", 100, 20)
+    found = mixlib.run_experiment(small_model(), dataset, recipe, epochs=1, verbose=0)
+    assert found.metrics["learning_rate"] == 0.007

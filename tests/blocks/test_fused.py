@@ -119,3 +119,9 @@ def test_training_takes_the_fast_form_and_nothing_else_does(monkeypatch):
 def test_unknown_form():
     with pytest.raises(ValueError, match="sigmoid"):
         GELU("sigmoid")
+
+
+def test_on_a_cpu_the_fast_forms_are_taken():
+    with_devices = keras.backend.backend() != "torch"
+    devices = keras.distribution.list_devices() if with_devices else ["unknown"]
+    assert fused._on_cpu() == all(device.startswith("cpu") for device in devices)
