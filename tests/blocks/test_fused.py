@@ -33,7 +33,8 @@ def outputs_and_gradients(layer, x, eagerly=False):
     factors = np.random.default_rng(1).normal(size=x.shape).astype("float32")
 
     def loss(_, y):
-        return ops.sum(ops.cast(y, "float32") * factors, axis=tuple(range(1, x.ndim)))
+        weighed = ops.cast(y, "float32") * ops.convert_to_tensor(factors)
+        return ops.sum(weighed, axis=tuple(range(1, x.ndim)))
 
     model = keras.Sequential([Offset(dtype=layer.dtype_policy), layer])
     model.build(x.shape)
@@ -80,6 +81,8 @@ def test_gelu(shape, form, policy):
 )
 def test_other_layer_norms(options):
     """Eagerly: compiled, TensorFlow's own gradient without a centre is wrong every other time."""
+    if keras.backend.backend() == "torch" and options == {"axis": 1}:
+        pytest.skip("Keras 3.15's own norm, which ours is on PyTorch, takes no axis but the last.")
     assert_equal(LayerNorm(**options), Norm(**options), tokens((3, 4, 16)), eagerly=True)
 
 
