@@ -202,21 +202,24 @@ def test_a_built_block_refuses_another_number_of_channels(name):
         layer(x[:, :, 1:])
 
 
+def parts_of(layer, kind, tokens, channels):
+    """The layers of a kind inside of a layer that is built for tokens."""
+    layer.build((None, tokens, channels))
+    inside = layer._flatten_layers(include_self=False)
+    return [part for part in inside if isinstance(part, kind)]
+
+
 @pytest.mark.parametrize(
     "block, options",
     [(blocks.MixerBlock, (8, 16)), (blocks.FNetBlock, (16,)), (blocks.GMLPBlock, (16,))],
 )
 def test_a_block_hands_its_options_on(block, options):
     layer = block(*options, dropout_rate=0.3, stochastic_depth_rate=0.4)
-    layer.build((None, 6, 8))
-    parts = layer._flatten_layers(include_self=False)
-    rates = {part.name: part.rate for part in parts if isinstance(part, keras.layers.Dropout)}
+    rates = {part.name: part.rate for part in parts_of(layer, keras.layers.Dropout, 6, 8)}
     assert rates == {"dropout": 0.3, "stochastic_depth": 0.4}
     for form in ("tanh", "exact"):
         layer = block(*options, gelu=form)
-        layer.build((None, 6, 8))
-        parts = layer._flatten_layers(include_self=False)
-        assert {part.form for part in parts if isinstance(part, blocks.GELU)} == {form}
+        assert {part.form for part in parts_of(layer, blocks.GELU, 6, 8)} == {form}
 
 
 @pytest.mark.parametrize("implementation", ["fft", "dft"])
@@ -235,7 +238,5 @@ def test_an_fnet_block_takes_the_transform_it_is_told(implementation):
     ],
 )
 def test_a_published_layer_drops_at_the_rate_it_is_given(layer, options):
-    made = layer(*options, 0.3)
-    made.build((None, 16, 12))
-    parts = made._flatten_layers(include_self=False)
-    assert {part.rate for part in parts if isinstance(part, keras.layers.Dropout)} == {0.3}
+    parts = parts_of(layer(*options, 0.3), keras.layers.Dropout, 16, 12)
+    assert {part.rate for part in parts} == {0.3}

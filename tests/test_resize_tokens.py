@@ -136,7 +136,7 @@ def test_a_trained_model_keeps_most_of_what_it_knows():
         logits = classifier.predict(at(dataset.x_test, size), verbose=0)
         answers[name] = logits.argmax(axis=1)
     right = {name: np.mean(answer == dataset.y_test) for name, answer in answers.items()}
-    assert right["old"] > 0.25  # of 10 classes; 0.37 to 0.55 for five seeds
+    assert right["old"] > 0.4
     assert right["new"] > 0.75 * right["old"]
     assert np.mean(answers["back"] == answers["old"]) > 0.99
 
