@@ -128,10 +128,10 @@ def test_finds_the_longest_training_with_weights(experiment, tmp_path):
 
 
 def test_stored_weights_are_few_and_belong_to_their_figures():
-    """16 MB in all, and the predictions beside them give the accuracies of metrics.json."""
+    """20 MB in all, and the predictions beside them give the accuracies of metrics.json."""
     stored = [run for run in mixlib.list_runs() if run.has_weights]
     sizes = [(run.path / "model.weights.h5").stat().st_size for run in stored]
-    assert sum(sizes) < 16 * 2**20
+    assert sum(sizes) < 20 * 2**20
     for run in stored:
         found = run.load_predictions()
         right = found["classes"] == found["labels"][:, None]
