@@ -155,8 +155,8 @@ class FNetLayer(_ExampleLayer):
 class gMLPLayer(_ExampleLayer):  # noqa: N801 (the published name)
     """The example's gMLP layer, ``(batch, tokens, channels) -> (batch, tokens, channels)``.
 
-    It adds the normalised input, not the input, to its output, so that the residual stream is lost;
-    and its gate starts from random weights instead of near zero.
+    It adds the normalised input, not the input, to its output, so that a stack of it is post-norm
+    and the input's scale is lost; and its gate starts from random weights instead of near zero.
 
     Parameters
     ----------
