@@ -360,7 +360,7 @@ def learning_curves(histories, published=None):
 
 
 def ladder(runs):
-    """Show what each ingredient of a recipe adds: test accuracies, each run against the one before.
+    """Show what each ingredient of a recipe adds: each run's validation accuracy against the last.
 
     Parameters
     ----------
@@ -374,7 +374,7 @@ def ladder(runs):
         A row a run, the first on top. A bar leads from the accuracy before to the new one, blue
         where it is higher and orange where it is lower; the difference stands beside it.
     """
-    accuracies = [100 * run.metrics["test_top_1"] for run in runs]
+    accuracies = [100 * run.metrics["validation_top_1"] for run in runs]
     with style():
         figure, axes = plt.subplots(figsize=(8, 1.1 + 0.45 * len(runs)))
         axes.plot(accuracies, range(len(runs)), "o", color="black", markersize=6, zorder=3)
@@ -389,7 +389,7 @@ def ladder(runs):
         labels = [run.name.split("ladder-")[-1].lstrip("0123456789-") for run in runs]
         labels = [label.replace("-", " ") for label in labels]
         axes.set_yticks(range(len(runs)), [labels[0], *(f"+ {label}" for label in labels[1:])])
-        axes.set(xlabel="top-1 accuracy on the test images (%)", ylim=(len(runs) - 0.5, -0.5))
+        axes.set(xlabel="top-1 accuracy on the validation images (%)", ylim=(len(runs) - 0.5, -0.5))
         axes.use_sticky_edges = False  # else the first bar's foot is the end of the axis
         axes.margins(x=0.25)
         axes.grid(axis="y", visible=False)
