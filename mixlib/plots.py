@@ -113,8 +113,9 @@ def overview(size=8):
     """Show the book's subject: patches of a picture, and three ways to mix them.
 
     The portrait is cut into patches. One column of them then goes through each way of mixing. Every
-    line is a weight, as strong as its magnitude, blue or orange by its sign, and leads to a patch
-    that is the weighted sum.
+    line is a weight, as strong as its magnitude, blue or orange by its sign. Patches are added up by
+    these weights; at the gate, which opens where the sum is large, each is multiplied by its sum.
+    What a model would learn is drawn at random here.
 
     Parameters
     ----------
@@ -130,11 +131,11 @@ def overview(size=8):
     middle = size // 2
     column = picture[:, middle * step : (middle + 1) * step].reshape(size, step, step, 3)
     places = np.arange(size)
-    gate = np.eye(size) + 0.12 * np.abs(np.random.RandomState(2).normal(size=(size, size)))
+    random = np.random.RandomState(1)
     mixers = {
-        "MLP-Mixer\nweights, learned": np.tanh(np.random.RandomState(1).normal(size=(size, size))),
-        "FNet\nwaves, given": np.cos(2 * np.pi * np.outer(places, places) / size),
-        "gMLP\na gate, nearly open": np.clip(gate, 0, 1),
+        "MLP-Mixer\nsums, learned": np.tanh(random.normal(size=(size, size))),
+        "FNet\nsums, given": np.cos(2 * np.pi * np.outer(places, places) / size),
+        "gMLP\na gate, learned": 0.4 * random.normal(size=(size, size)),
     }
     with style():
         figure, (whole, *panels) = plt.subplots(
@@ -152,7 +153,13 @@ def overview(size=8):
         whole.add_patch(plt.Rectangle(corner, step + 3, len(cut) + 3, **frame))
         whole.set_title("A picture is a sequence of patches\n", fontsize="large")
         for axes, (title, matrix) in zip(panels, mixers.items(), strict=True):
-            mixed = _to_displayable(np.tensordot(matrix, column.astype(float), 1))
+            mixed = np.tensordot(matrix, column - column.mean(), 1)
+            if title.startswith("gMLP"):
+                mixed = column * (1 + 0.5 * mixed / mixed.std()).clip(0)
+                for token in range(size):
+                    axes.plot((0.4, 2.6), (-token, -token), color="black", linewidth=1.5)
+                    axes.text(2.25, -token, "×", ha="center", va="center", fontsize=15)
+            mixed = _to_displayable(mixed)
             for out, into in np.ndindex(size, size):
                 value = matrix[out, into]
                 axes.plot(
