@@ -113,9 +113,9 @@ def overview(size=8):
     """Show the book's subject: patches of a picture, and three ways to mix them.
 
     The portrait is cut into patches. One column of them then goes through each way of mixing. Every
-    line is a weight, as strong as its magnitude, blue or orange by its sign. Patches are added up by
-    these weights; at the gate, which opens where the sum is large, each is multiplied by its sum.
-    What a model would learn is drawn at random here.
+    line is a weight, as strong as its magnitude, blue or orange by its sign. Patches are added up
+    by these weights; at the gate, which opens where the sum is large, each is multiplied by its
+    sum. What a model would learn is drawn at random here.
 
     Parameters
     ----------
