@@ -8,13 +8,18 @@ that runs elsewhere shows a figure once.
 def show_for_both_themes(figure):
     """Display a figure twice, sharply; a comment in each image says which theme it is for."""
     import contextlib
+    import os
+    import sys
 
     from IPython.core.pylabtools import retina_figure
     from IPython.display import display
 
-    from mixlib import plots
+    folder = os.path.dirname(os.environ["PYTHONSTARTUP"])
+    if folder not in sys.path:
+        sys.path.append(folder)
+    from dark_figures import in_dark
 
-    for theme, drawn in (("light", contextlib.nullcontext()), ("dark", plots.in_dark(figure))):
+    for theme, drawn in (("light", contextlib.nullcontext()), ("dark", in_dark(figure))):
         with drawn:
             png, size = retina_figure(figure, base64=True, metadata={"Comment": theme})
         width = {"width": size["width"]}  # the height follows, on narrow pages too

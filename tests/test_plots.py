@@ -233,43 +233,6 @@ def test_the_style_stays_inside():
     assert (plt.rcParams["font.size"], plt.rcParams["axes.grid"]) == before
 
 
-def test_in_dark_black_and_white_change_places_and_colours_stay():
-    with plots.style():
-        figure, axes = plt.subplots()
-        (line,) = axes.plot([0, 1])
-        (black,) = axes.plot([1, 0], color="black")
-        axes.annotate("", (0, 0), (1, 1), arrowprops={"color": "0.3"})
-    arrow = axes.texts[0].arrow_patch
-    before = [arrow.get_edgecolor(), axes.xaxis.label.get_color(), figure.get_facecolor()]
-    with plots.in_dark(figure):
-        assert line.get_color() == plots.COLOURS[0]
-        for colour in (black.get_color(), axes.title.get_color(), axes.spines.left.get_edgecolor()):
-            np.testing.assert_allclose(colour, (*plots.INK, 1))
-        np.testing.assert_allclose(figure.get_facecolor(), (*plots.PAPER, 1))
-        assert arrow.get_edgecolor()[0] > 0.5
-    assert black.get_color() == "black"
-    assert [arrow.get_edgecolor(), axes.xaxis.label.get_color(), figure.get_facecolor()] == before
-
-
-def test_in_dark_a_figure_that_cannot_be_saved_is_as_before():
-    figure, axes = plt.subplots()
-    before = figure.get_facecolor(), axes.title.get_color()
-    with pytest.raises(OSError, match="disk full"), plots.in_dark(figure):
-        raise OSError("disk full")
-    assert (figure.get_facecolor(), axes.title.get_color()) == before
-
-
-@pytest.mark.parametrize("draw", ["imshow", "pcolormesh"])
-def test_in_dark_what_lies_on_an_image_stays(draw):
-    figure, axes = plt.subplots()
-    getattr(axes, draw)([[0, 1], [1, 0]])
-    on = axes.text(0.5, 0.5, "1", color="white")
-    beside = axes.text(9, 0.5, "1", color="white")
-    with plots.in_dark(figure):
-        assert on.get_color() == "white"
-        np.testing.assert_allclose(beside.get_color(), (*plots.PAPER, 1))
-
-
 def test_a_notebook_shows_every_figure():
     code = "import numpy as np; from mixlib import plots"
     draw = "plots.images(np.zeros((1, 4, 4, 3)));"
