@@ -113,7 +113,7 @@ def test_runs_in_colab(path, environment, wheel, tmp_path):
         if cell.cell_type == "code"
     }
     for cell in notebook.cells:
-        # One cell of chapter 10 draws photographs, and says so where it has none.
+        # One cell of chapter 11 draws photographs, and says so where it has none.
         photographs = cell.source.startswith('if dataset.name == "cifar100"')
         if "mystnb" in cell.metadata and not photographs:
             assert any("image/png" in output.data for output in outputs[cell.id]), cell.source
