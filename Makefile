@@ -11,7 +11,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 BACKENDS ?= jax torch
 # What is about layers, models and training; not the notebooks, the campaign and the project's files.
 PACKAGE_TESTS := tests $(patsubst %,--ignore=tests/test_%.py, \
-	campaign notebooks environment repository house)
+	campaign notebooks environment repository house project)
 SITE := _build/html/index.html
 SOURCES := _config.yml $(shell find book mixlib notebooks benchmarks -name '.*' -prune -o \
 	-type f -not -name '*.pyc' -print)
@@ -47,10 +47,10 @@ test-colab: .venv/ready  ## run every notebook as in Colab: fresh environments, 
 lint: .venv/ready  ## check style and spelling, of the notebooks too
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/codespell
 
-full: .venv/ready  ## run the trainings that are missing (ONLY MODELS EPOCHS SEEDS PROFILE=… for a part)
+full: .venv/ready  ## run the trainings that are missing (ONLY MODELS EPOCHS SEEDS PROFILE OUT=… for a part)
 	$(BIN)/python notebooks/campaign.py $(if $(ONLY),--only $(ONLY)) $(if $(MODELS),--models $(MODELS)) \
 		$(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEEDS),--seeds $(SEEDS)) \
-		$(if $(PROFILE),--profile $(PROFILE)) $(if $(JOBS),--jobs $(JOBS))
+		$(if $(PROFILE),--profile $(PROFILE)) $(if $(JOBS),--jobs $(JOBS)) $(if $(OUT),--out $(OUT))
 
 bench: .venv/ready  ## measure speed side by side (40 minutes) into benchmarks/results (TIMM_PYTHON=… for timm)
 	$(INSTALL) -c constraints.txt jax torch onnxscript onnxruntime

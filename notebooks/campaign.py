@@ -3,7 +3,7 @@
 Each is one papermill run of `train.ipynb`, and ends as a folder in `book/runs`: figures, history,
 log. An interrupted campaign goes on where it was, in the middle of a training too. Campaigns that
 run at once, or one with --jobs, share the runs between them. With --models, --epochs, --profile or
---seeds the trainings are others than the book's: they go to `_build/runs`, under names that say
+--seeds the trainings are others than the book's: they go to `other_runs`, under names that say
 what they are.
 """
 
@@ -41,7 +41,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 NOTEBOOK = ROOT / "notebooks" / "train.ipynb"
 CAMPAIGN = ROOT / "book" / "runs.toml"
 BOOK_RUNS = ROOT / "book" / "runs"
-OTHER_RUNS = ROOT / "_build" / "runs"
+OTHER_RUNS = ROOT / "other_runs"
 CHECKPOINT = "checkpoint.npz"  # as train.ipynb calls it
 PARAMETERS = "parameters.json"  # of the training that the checkpoint is of
 

@@ -1,0 +1,29 @@
+"""The project as a whole: what its Makefile sets and removes."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+
+import campaign
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def make(*arguments, **environment):
+    """What make prints, in an environment of its own."""
+    if shutil.which("make") is None:
+        pytest.skip("there is no make")
+    variables = {"PATH": os.environ["PATH"], **environment}
+    return subprocess.run(
+        ["make", *arguments], cwd=ROOT, env=variables, check=True, capture_output=True, text=True
+    ).stdout
+
+
+def test_clean_leaves_trainings_alone():
+    removed = [(ROOT / word).resolve() for word in make("--dry-run", "clean").split()]
+    assert ROOT / "_build" in removed
+    for folder in (campaign.OTHER_RUNS, campaign.BOOK_RUNS):
+        for kept in (folder, campaign.unfinished(folder, "one")):
+            assert not {kept, *kept.parents} & {*removed} - {ROOT, *ROOT.parents}
