@@ -58,11 +58,18 @@ COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class ThisPython(AsyncKernelManager):
-    """Starts kernels of the running Python, whatever kernels are installed on the machine."""
+    """Starts kernels of the running Python, whatever kernels are installed on the machine.
+
+    A kernel holds the locks of this process too. So a run's folder is not free before its kernel
+    has ended, which goes on for a moment where this process is killed.
+    """
 
     @traitlets.default("kernel_spec_manager")
     def _no_installed_kernels(self):
         return KernelSpecManager(parent=self, kernel_dirs=[])
+
+    def start_kernel(self, **options):
+        return super().start_kernel(close_fds=False, **options)
 
 
 def main(arguments=None):
@@ -162,7 +169,8 @@ def is_left(name, out):
 def claim(folder):
     """Keep other processes from a run's folder; false if one of them has it already.
 
-    The lock goes with the process, however it ends. A folder that stays empty is removed.
+    The lock goes with the process and its kernel, however they end. A folder that stays empty is
+    removed.
     """
     lock, ours = lock_folder(folder)
     try:
@@ -187,6 +195,7 @@ def lock_folder(folder):
             lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(lock), os.stat(folder)):
+                os.set_inheritable(lock, True)  # by a kernel
                 return lock, True
         except BlockingIOError:
             return lock, False

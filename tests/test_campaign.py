@@ -1,5 +1,6 @@
 """The campaign: what is missing is trained, whole or not at all, and nothing else is touched."""
 
+import asyncio
 import dataclasses
 import fcntl
 import importlib.util
@@ -15,6 +16,7 @@ import keras
 import nbformat
 import numpy as np
 import papermill
+import psutil
 import pytest
 
 import mixlib
@@ -222,6 +224,21 @@ def test_a_claimed_folder_survives_another_claimer(tmp_path):
             assert ours and not theirs
         assert folder.is_dir()
     assert not folder.parent.exists()
+
+
+def test_a_folder_is_not_free_before_its_kernel_has_ended(tmp_path):
+    folder = tmp_path / "runs.unfinished" / "first"
+    kernel = campaign.ThisPython(kernel_name="python3")
+    with campaign.claim(folder):
+        asyncio.run(kernel.start_kernel())
+        (folder / "checkpoint.npz").touch()
+    try:
+        with campaign.claim(folder) as theirs:
+            assert not theirs
+    finally:
+        asyncio.run(kernel.shutdown_kernel(now=True))
+    with campaign.claim(folder) as theirs:
+        assert theirs
 
 
 @pytest.mark.parametrize("replaced", [False, True])
@@ -620,32 +637,35 @@ def test_train_ipynb_end_to_end(place):
 
 def test_a_killed_campaign_goes_on_in_the_middle_of_a_training(place):
     """Papermill, kernel and all: killed while a checkpoint is there, then run to the end."""
-    (place / "runs.toml").write_text(TOML.split('[[run]]\nname = "second"')[0])
+    # It is killed long before its last epoch, and they are short.
+    small = "overrides = {num_blocks = 1, hidden_dim = 8}\nchanges = {stop_patience = 99}\n"
+    (place / "runs.toml").write_text(TOML.split('[[run]]\nname = "second"')[0] + small)
     campaign_of = (
         "import pathlib, sys, campaign; campaign.CAMPAIGN = pathlib.Path(sys.argv[1]);"
         "sys.exit(campaign.main(sys.argv[2:]))"
     )
     out = place / "runs"
-    arguments = ["--profile", "smoke", "--epochs", "6", "--out", str(out)]
+    arguments = ["--profile", "smoke", "--epochs", "12", "--out", str(out)]
     command = [sys.executable, "-c", campaign_of, str(place / "runs.toml"), *arguments]
     found = os.pathsep.join([str(campaign.NOTEBOOK.parent), os.environ["PYTHONPATH"]])
     environment = os.environ | {"PYTHONPATH": found}
-    (name,) = campaign.override(campaign.read_campaign(), None, 6, "smoke", None)
+    (name,) = campaign.override(campaign.read_campaign(), None, 12, "smoke", None)
     checkpoint = campaign.unfinished(out, name) / "checkpoint.npz"
     process = POPEN(command, env=environment)
     while process.poll() is None and not checkpoint.exists():
-        time.sleep(0.1)
+        time.sleep(0.01)
     assert process.poll() is None, "the campaign ended without a checkpoint"
-    process.kill()
+    for killed in [process, *psutil.Process(process.pid).children(recursive=True)]:
+        killed.kill()
     process.wait()
-    assert not campaign.is_done(out / name)
+    assert not campaign.is_done(checkpoint.parent)
     assert POPEN(command, env=environment).wait() == 0
     run = mixlib.load_run(out / name)
-    assert run.metrics["epochs"] == len(run.history["loss"]) <= 6
+    assert run.metrics["epochs"] == len(run.history["loss"]) == 12
     assert sorted(os.listdir(out)) == [name]
     log = nbformat.read(run.path / "log.ipynb", as_version=4)
     printed = "".join(o.get("text", "") for cell in log.cells for o in cell.get("outputs", []))
-    assert "Epoch 1/6" not in printed and f"Epoch {run.metrics['epochs']}/6" in printed
+    assert "Epoch 1/12" not in printed and "Epoch 12/12" in printed
 
 
 def test_the_books_campaign_can_run(tmp_path):
