@@ -1,6 +1,8 @@
 """Runs: written once and whole, read back, compared with care."""
 
 import json
+import os
+import shutil
 import subprocess
 
 import describe_cifar100
@@ -10,6 +12,17 @@ import pytest
 
 import mixlib
 from mixlib import data, runs
+
+
+@pytest.fixture
+def git(monkeypatch):
+    """A function that runs git in a folder, without the settings of the user and the machine."""
+    if shutil.which("git") is None:
+        pytest.skip("there is no git")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C"]
+    return lambda folder, *command: subprocess.run([*git, folder, *command], check=True)
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +106,9 @@ def test_weights_of_a_model_that_no_preset_makes(experiment, tmp_path):
         run.load_model()
 
 
-def test_the_commit_of_another_repository_is_not_ours(tmp_path, monkeypatch):
+def test_the_commit_of_another_repository_is_not_ours(tmp_path, monkeypatch, git):
     """Installed in a virtual environment inside somebody's project."""
-    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    git(tmp_path, "init", "--quiet")
     monkeypatch.delenv("MIXLIB_COMMIT", raising=False)
     package = tmp_path / ".venv" / "mixlib"
     package.mkdir(parents=True)
@@ -401,13 +414,12 @@ def test_the_checksum_is_of_everything_that_trains(tmp_path, monkeypatch):
     assert same == {"runs.py", "plots.py", "convert.py"}
 
 
-def test_changes_that_are_not_committed_show(tmp_path, monkeypatch):
+def test_changes_that_are_not_committed_show(tmp_path, monkeypatch, git):
     package = tmp_path / "mixlib"
     package.mkdir()
     (package / "a.py").write_text("1")
-    git = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b"]
     for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "one"]):
-        subprocess.run([*git, *command], check=True)
+        git(tmp_path, *command)
     monkeypatch.setattr(runs, "_PACKAGE", package)
     committed = runs._git_commit()
     (package / "a.py").write_text("2")
