@@ -3,9 +3,9 @@
 .PHONY: help book test test-site test-backends test-oldest test-colab lint full bench clean repository
 export MIXLIB_PROFILE ?= smoke
 export TF_CPP_MIN_LOG_LEVEL ?= 3
-VERSION_OK = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+USABLE = import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(firstword $(shell for p in python3 python3.12 python3.13 python3.11; do \
-	$$p -c "$(VERSION_OK)" 2>/dev/null && echo $$p; done))
+	$$p -c "$(USABLE)" 2>/dev/null && echo $$p; done))
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 BACKENDS ?= jax torch
@@ -67,8 +67,9 @@ clean:  ## remove what was built and installed
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/ready: pyproject.toml constraints.txt constraints-book.txt
-	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed and was not found." \
-		"Install one, or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with venv is needed and was not found." \
+		"Install one (on Debian, python3-venv too)," \
+		"or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv --clear .venv
 	$(INSTALL) -c constraints.txt -c constraints-book.txt --editable '.[test,lint,book]'
 	@touch $@
