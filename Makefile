@@ -1,7 +1,9 @@
 # Every target makes .venv itself when it is missing. `make help` lists what there is.
 .DEFAULT_GOAL := help
 .PHONY: help book test test-site test-backends test-oldest test-colab lint full bench clean repository
-export MIXLIB_PROFILE ?= smoke
+export KERAS_BACKEND ?= tensorflow
+# An exported one is for notebooks. Another for make: make test MIXLIB_PROFILE=quick
+export MIXLIB_PROFILE = smoke
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 USABLE = import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(firstword $(shell for p in python3 python3.12 python3.13 python3.11; do \

@@ -21,6 +21,18 @@ def make(*arguments, **environment):
     ).stdout
 
 
+@pytest.mark.parametrize(
+    "exported, seen",
+    [
+        ({}, "tensorflow smoke"),
+        ({"KERAS_BACKEND": "jax", "MIXLIB_PROFILE": "full"}, "jax smoke"),
+    ],
+)
+def test_make_runs_the_smoke_profile_whatever_is_exported(tmp_path, exported, seen):
+    (tmp_path / "show").write_text("show: ; @echo $$KERAS_BACKEND $$MIXLIB_PROFILE")
+    assert make("-f", "Makefile", "-f", tmp_path / "show", "show", **exported).strip() == seen
+
+
 def test_clean_leaves_trainings_alone():
     removed = [(ROOT / word).resolve() for word in make("--dry-run", "clean").split()]
     assert ROOT / "_build" in removed
