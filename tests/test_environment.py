@@ -50,6 +50,14 @@ def test_every_dependency_is_pinned_once_and_the_books_tools_apart():
             )
 
 
+def test_the_oldest_versions_are_those_that_the_project_says_it_supports():
+    oldest = pinned("constraints-oldest.txt")
+    bounds = dict(line.split(">=") for line in PROJECT["dependencies"] if ">=" in line)
+    assert oldest.keys() == bounds.keys()
+    for name, version in bounds.items():
+        assert f"{oldest[name]}.".startswith(f"{version}."), name
+
+
 def test_the_pinned_versions_are_those_the_book_builds_with():
     book = pinned("constraints-book.txt")
     assert book["jupyter-book"].startswith("1.")
