@@ -1,9 +1,11 @@
-"""The project as a whole: what its Makefile sets and removes."""
+"""The project as a whole: what its Makefile sets and removes, and what its wheel holds."""
 
 import os
 import pathlib
 import shutil
 import subprocess
+import sys
+import zipfile
 
 import campaign
 import pytest
@@ -39,3 +41,16 @@ def test_clean_leaves_trainings_alone():
     for folder in (campaign.OTHER_RUNS, campaign.BOOK_RUNS):
         for kept in (folder, campaign.unfinished(folder, "one")):
             assert not {kept, *kept.parents} & {*removed} - {ROOT, *ROOT.parents}
+
+
+def test_the_wheel_holds_what_the_chapters_read(tmp_path):
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "-d", tmp_path]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    stored = "mixlib/stored_runs/"
+    packed = [name for name in zipfile.ZipFile(wheel).namelist() if name.startswith(stored)]
+    files = {path.relative_to(campaign.BOOK_RUNS) for path in campaign.BOOK_RUNS.glob("*/*.*")}
+    files = {path.as_posix() for path in files if path.name != "log.ipynb"}
+    assert any(name.endswith("/metrics.json") for name in files)
+    files |= {"published.toml", "cifar100.json"}
+    assert sorted(packed) == sorted(stored + name for name in files)
