@@ -6,6 +6,7 @@ timm has the advantage: its images come normalised and resized, and it drops not
 mixlib's holds the whole published pipeline. The programs take turns, each in its own process.
 """
 
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -31,7 +32,8 @@ class Worker:
         )
 
     def __call__(self):
-        print(file=self.process.stdin, flush=True)
+        with contextlib.suppress(BrokenPipeError):  # then there is no answer either
+            print(file=self.process.stdin, flush=True)
         answer = self.process.stdout.readline()
         if not answer:
             raise RuntimeError(f"{self.process.args} ended with {self.process.wait()}.")

@@ -1,6 +1,5 @@
 """The project's public address stands once: in `_config.yml`."""
 
-import pathlib
 import shutil
 
 import nbformat
@@ -30,12 +29,6 @@ def copy(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebooks_install_from_the_address(path):
-    source = script.install_source(address())
-    assert f'os.environ.get("MIXLIB_INSTALL", "{source}")' in first_cell(path)
-
-
 def test_one_command_sets_the_address_everywhere_and_unsets_it(copy):
     before = {path: path.read_text() for path in copy.rglob("*.*") if path.is_file()}
     script.set_repository("https://github.com/owner/name/", copy)
@@ -52,8 +45,3 @@ def test_a_wrong_address_is_refused(copy):
     with pytest.raises(ValueError, match="Expected an address such as"):
         script.set_repository("github.com/owner", copy)
     assert address(copy) == address()
-
-
-def test_the_script_is_where_the_makefile_calls_it():
-    makefile = (script.ROOT / "Makefile").read_text()
-    assert pathlib.Path(script.__file__).relative_to(script.ROOT).as_posix() in makefile

@@ -124,7 +124,11 @@ def test_unknown_form():
         GELU("sigmoid")
 
 
-def test_on_a_cpu_the_fast_forms_are_taken():
-    with_devices = keras.backend.backend() != "torch"
-    devices = keras.distribution.list_devices() if with_devices else ["unknown"]
-    assert fused._on_cpu() == all(device.startswith("cpu") for device in devices)
+@pytest.mark.parametrize("devices, fast", [(["cpu:0", "cpu:1"], True), (["cpu:0", "gpu:0"], False)])
+def test_the_fast_forms_are_for_a_cpu_alone(monkeypatch, devices, fast):
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: devices)
+    fused._on_cpu.cache_clear()
+    try:
+        assert fused._on_cpu() == (fast and keras.backend.backend() != "torch")
+    finally:
+        fused._on_cpu.cache_clear()
