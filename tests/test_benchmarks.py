@@ -1,5 +1,7 @@
 """The benchmarks: fair pairs, honest sums, and results that say what they were measured on."""
 
+import functools
+import itertools
 import json
 import subprocess
 import sys
@@ -20,6 +22,12 @@ from benchmarks import (
     yardsticks,
 )
 
+PARTS = {  # mixlib's layer, and Keras' own
+    "augmentation": (mixlib.augment.ResizeFlipZoom, keras.layers.RandomZoom),
+    "dropout": (mixlib.blocks.ByteDropout, keras.layers.Dropout),
+    "norm": (mixlib.blocks.LayerNorm, keras.layers.LayerNormalization),
+    "GELU": (mixlib.blocks.GELU, None),
+}
 TIMES = {"old": iter([9.0, 4.0, 6.0, 8.0]), "new": iter([9.0, 2.0, 2.0, 2.0])}
 
 
@@ -63,6 +71,51 @@ def test_compiled_otherwise_keeps_the_optimiser():
     assert float(model.optimizer.learning_rate) == pytest.approx(rate)
     assert model.optimizer.weight_decay == decay
     assert isinstance(model.optimizer, keras.optimizers.AdamW)
+
+
+@pytest.fixture
+def called(monkeypatch):
+    """Which of the layers in `PARTS` are called."""
+    called = set()
+
+    def recorded(layer, call):
+        return functools.wraps(call)(
+            lambda *args, **kwargs: called.add(layer) or call(*args, **kwargs)
+        )
+
+    for layer in filter(None, itertools.chain(*PARTS.values())):
+        monkeypatch.setattr(layer, "call", recorded(layer, layer.call))
+    return called
+
+
+@pytest.mark.parametrize("variant", training.variants("keras_mixer"))
+def test_every_variant_trains_with_the_parts_it_is_named_for(monkeypatch, called, variant):
+    ours = functools.partial(training.ours, num_blocks=1, hidden_dim=16)
+    monkeypatch.setattr(training, "ours", ours)
+    monkeypatch.setattr(stock, "BLOCKS", 1)
+    monkeypatch.setattr(stock, "WIDTH", 16)
+    model = training.variants("keras_mixer")[variant]()
+    called.clear()
+    model.fit(np.zeros((6, 32, 32, 3), "uint8"), np.zeros(6), 2, verbose=0)
+    for part, (own, of_keras) in PARTS.items():
+        swapped = variant == "the published pipeline" or part in variant.partition("stock")[2]
+        assert (own in called) != swapped, part
+        assert not swapped or of_keras in (None, *called), part
+    layers = list(model._flatten_layers())
+    rates = {layer.rate for layer in layers if isinstance(layer, keras.layers.Dropout)}
+    assert rates == {0.0 if variant.endswith("no dropout") else 0.2}
+    assert any(layer.compute_dtype == "bfloat16" for layer in layers) == ("bfloat16" in variant)
+    assert model.steps_per_execution == (3 if "three steps" in variant else 1)
+    assert model.jit_compile or not variant.endswith("XLA")
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="it needs TensorFlow")
+def test_traffic_of_one_layer():
+    """Two images of three numbers, of four bytes: written and read, forwards and backwards."""
+    from benchmarks import limits
+
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)])
+    assert limits.activation_bytes(model, np.zeros((2, 5), "float32")) == 2 * 3 * 4 * 4
 
 
 def test_training_rows(tmp_path, monkeypatch):
