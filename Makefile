@@ -54,12 +54,12 @@ full: .venv/ready  ## run the trainings that are missing (ONLY MODELS EPOCHS SEE
 		$(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEEDS),--seeds $(SEEDS)) \
 		$(if $(PROFILE),--profile $(PROFILE)) $(if $(JOBS),--jobs $(JOBS)) $(if $(OUT),--out $(OUT))
 
-bench: .venv/ready  ## measure speed side by side (40 minutes) into benchmarks/results (TIMM_PYTHON=… for timm)
+bench: .venv/ready  ## measure speed side by side, 40 minutes, into _build/benchmarks (OUT TIMM_PYTHON=…)
 	$(INSTALL) -c constraints.txt jax torch onnxscript onnxruntime
 	for name in limits training against_timm inference growth; do \
-		$(BIN)/python -m benchmarks.$$name || exit 1; done
-	KERAS_BACKEND=jax $(BIN)/python -m benchmarks.training
-	$(BIN)/python -m benchmarks.waiting --long
+		$(BIN)/python -m benchmarks.$$name $(if $(OUT),--out $(OUT)) || exit 1; done
+	KERAS_BACKEND=jax $(BIN)/python -m benchmarks.training $(if $(OUT),--out $(OUT))
+	$(BIN)/python -m benchmarks.waiting --long $(if $(OUT),--out $(OUT))
 
 repository: .venv/ready  ## set the project's public address everywhere: make repository URL=https://…
 	$(BIN)/python book/set_repository.py "$(URL)"

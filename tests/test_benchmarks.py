@@ -129,6 +129,11 @@ def test_training_rows(tmp_path, monkeypatch):
     assert {"device", "instructions", "versions", "date", "commit"} <= set(written["machine"])
 
 
+def test_measuring_again_leaves_the_books_figures_alone():
+    out = measure.arguments("", rounds=5).parse_args([]).out
+    assert out.resolve() not in (measure.RESULTS, *measure.RESULTS.parents)
+
+
 def test_instructions_are_those_of_the_processor(tmp_path):
     (tmp_path / "cpuinfo").write_text("flags : fpu sse4_2 avx2 avx512f\n")
     assert measure.instructions(tmp_path / "cpuinfo") == ["avx2", "avx512f"]
