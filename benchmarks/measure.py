@@ -3,6 +3,7 @@
 import argparse
 import json
 import pathlib
+import random
 import statistics
 import time
 
@@ -13,10 +14,11 @@ OUT = pathlib.Path("_build", "benchmarks")
 
 
 def interleave(variants, rounds):
-    """Time variants in turns, A B A B …, after a call of each that does not count.
+    """Time variants in turns, A B, B A, …, after a call of each that does not count.
 
     Machines are shared and noisy. A slow minute meets every variant alike, so the ratio of two
-    times of one round says more than either time.
+    times of one round says more than either time. Each round has an order of its own, the same ones
+    in every measurement, so that no variant always follows the same other.
 
     Parameters
     ----------
@@ -33,9 +35,10 @@ def interleave(variants, rounds):
         one's, in the same way.
     """
     seconds = {name: [] for name in variants}
+    drawn = random.Random(0)
     for round_ in range(-1, rounds):
-        for name, run in variants.items():
-            value = run()
+        for name in drawn.sample(list(variants), len(variants)):
+            value = variants[name]()
             if round_ >= 0:
                 seconds[name].append(value)
     yardstick = next(iter(seconds.values()))
