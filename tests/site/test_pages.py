@@ -9,9 +9,10 @@ import urllib.parse
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from built import PAGES, SITE, TEXTS
+from built import PAGES, SHOWN, SITE, TEXTS
 
 each_page = pytest.mark.parametrize("page", PAGES, indirect=True, scope="module")
+each_shown = pytest.mark.parametrize("page", SHOWN, indirect=True, scope="module")
 each_text = pytest.mark.parametrize("page", TEXTS, indirect=True, scope="module")
 
 # What a narrow window cuts off: wider than the window, and in no box that scrolls by itself.
@@ -82,14 +83,14 @@ def test_links_lead_somewhere(page):
             assert urllib.parse.unquote(url.fragment) in anchors(path), link
 
 
-@each_page
+@each_shown
 def test_every_image_says_what_is_to_be_seen(page):
     images = "all => all.map(image => [image.alt, image.src])"
     for alt, source in page.eval_on_selector_all(".bd-article img", images):
         assert len(alt.split()) >= 5, f"{source}: {alt!r}"
 
 
-@each_page
+@each_shown
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_shuts_no_reader_out(page, theme):
     set_theme(page, theme)
@@ -126,7 +127,7 @@ def test_on_paper_it_is_light_and_all_there(page):
     page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
 
 
-@each_page
+@each_shown
 def test_fits_a_phone(page):
     page.set_viewport_size({"width": 360, "height": 740})
     width = page.evaluate("document.documentElement.scrollWidth")
