@@ -40,6 +40,12 @@ def test_conda_takes_a_python_that_the_project_supports():
     assert lowest <= minor < highest
 
 
+def test_the_citation_is_of_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == PROJECT["version"]
+    assert citation["license"] in PROJECT["license"].split(" AND ")
+
+
 def test_every_dependency_is_pinned_once_and_the_books_tools_apart():
     runtime, book = pinned("constraints.txt"), pinned("constraints-book.txt")
     assert not runtime.keys() & book.keys()
