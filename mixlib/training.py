@@ -280,7 +280,9 @@ class AugmentedTraining(keras.Model):
         self.num_classes = classifier.output_shape[-1]
         self.mixup, self.cutmix = recipe.mixup, recipe.cutmix
         self.label_smoothing = recipe.label_smoothing
-        self.augmentation = augment.augmentation(**recipe.augmentation)
+        self.augmentation = keras.layers.Identity(dtype="float32")
+        if recipe.augmentation:
+            self.augmentation = augment.augmentation(**recipe.augmentation)
         options = {"dtype": "float32"}
         self.mix_up = keras.layers.MixUp(0.8, **options)
         self.cut_mix = keras.layers.CutMix((1.0, 1.0), **options)

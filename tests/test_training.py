@@ -353,6 +353,15 @@ def test_the_recipes_augmentation_reaches_the_classifier():
         assert ((np.abs(logits - 128) > 1).mean() > 0.5) == told
 
 
+def test_a_recipe_without_augmentation_leaves_the_images_as_they_are():
+    """Not even mirrored: where classes are places, that would make labels wrong."""
+    layers = [keras.Input((8, 8, 3)), keras.layers.Flatten()]
+    model = training.AugmentedTraining(keras.Sequential(layers), Recipe("r", label_smoothing=0.1))
+    images = np.random.default_rng(0).integers(0, 256, (64, 8, 8, 3)).astype("uint8")
+    logits = model({"images": images, "labels": np.zeros(64, int)}, training=True)["logits"]
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(logits), images.reshape(64, -1))
+
+
 def test_the_images_come_in_another_order_every_epoch():
     dataset, seen = data.load("shapes", 40, 10), []
     batches = training._Batches(dataset.x_train, dataset.y_train, 8, mixlib.distribution.Share())
