@@ -166,6 +166,7 @@ class RandomAffine(keras.layers.Layer):
         self.scale = scale
         self.seed = seed
         self.generator = keras.random.SeedGenerator(seed)
+        self.supports_jit = keras.backend.backend() != "tensorflow"  # whose XLA knows no warp
 
     def call(self, images, training=None):
         images = ops.cast(images, self.compute_dtype)

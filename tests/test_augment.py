@@ -242,6 +242,17 @@ def test_a_warp_is_rotation_times_shear_times_scale_about_the_middle():
     assert -4.001 <= below.min() < -3 and 3 < below.max() <= 4.001
 
 
+@pytest.mark.filterwarnings("ignore:Model doesn't support `jit_compile=True`")
+def test_a_model_with_a_warp_is_compiled_where_it_can_be(images):
+    """Left to itself, Keras compiles as here where TensorFlow finds a GPU."""
+    jit_compile = "auto" if keras.backend.backend() == "torch" else True
+    layers = [keras.Input((32, 32, 3)), augment.RandomAffine(rotation=9.0), keras.layers.Flatten()]
+    model = keras.Sequential([*layers, keras.layers.Dense(1)])
+    model.compile("sgd", "mse", jit_compile=jit_compile)
+    history = model.fit(images / 255, np.zeros((64, 1)), verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+
+
 def test_a_warp_mirrors_half_of_the_images():
     drawn = keras.ops.convert_to_numpy(augment.RandomAffine(seed=1).draw(2_000, 9, 9))
     assert abs((drawn[:, 0] < 0).mean() - 0.5) < 0.05
