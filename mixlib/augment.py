@@ -262,7 +262,7 @@ def augmentation(colour=0.0, erasing=0.0, seed=None, **affine):
             **options,
             name="colour",
         )
-        into, back = keras.layers.Rescaling(1 / 255), keras.layers.Rescaling(255.0)
+        into, back = (keras.layers.Rescaling(by, dtype="float32") for by in (1 / 255, 255.0))
         layers += [into, jitter, back]
     if erasing:
         layers.append(
@@ -270,7 +270,9 @@ def augmentation(colour=0.0, erasing=0.0, seed=None, **affine):
                 (erasing, erasing), scale=(0.02, 0.33), fill_value=128, **options, name="erasing"
             )
         )
-    return keras.Sequential(layers, name="augmentation")
+    model = keras.Sequential(layers, name="augmentation")
+    model.dtype_policy = "float32"
+    return model
 
 
 def normalization(mean=CIFAR100_MEAN, variance=CIFAR100_VARIANCE):

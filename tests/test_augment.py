@@ -299,8 +299,10 @@ def test_augmentation_follows_its_seed(make):
 def test_augmentation_is_in_float32_under_every_policy():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        layers = augment.augmentation(colour=0.4, erasing=0.5)
+        model = augment.augmentation(colour=0.4, erasing=0.5)
+        pixels = np.full((1, 8, 8, 3), 201.7, "float32")
+        output = to_numpy(model(pixels, training=False))
     finally:
         keras.config.set_dtype_policy("float32")
-    dtypes = {layers.get_layer(name).compute_dtype for name in ("affine", "colour", "erasing")}
-    assert dtypes == {"float32"}
+    assert {layer.compute_dtype for layer in (model, *model.layers)} == {"float32"}
+    np.testing.assert_allclose(output, pixels, rtol=1e-6)
