@@ -79,7 +79,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._next = 0.0
         if self._counted is None:
             return
-        counted, arrays = self._counted
+        (counted, arrays), self._counted = self._counted, None
         for index, (callback, numbers) in enumerate(zip(self.callbacks, counted, strict=True)):
             vars(callback).update(numbers)
             best = [name for name in arrays if name.startswith(f"callback/{index}/")]
@@ -129,10 +129,11 @@ def epochs_done(path):
 
 
 def _read(path):
-    """What a checkpoint notes, and its arrays, read as they are asked for."""
+    """What a checkpoint notes, and its arrays."""
     try:
-        arrays = np.load(path, allow_pickle=False)
-        return json.loads(str(arrays["note"])), arrays
+        with np.load(path, allow_pickle=False) as file:  # Windows replaces no open file
+            arrays = dict(file)
+        return json.loads(str(arrays.pop("note"))), arrays
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"The checkpoint {path} can't be read ({error}). Remove it to train from the start."

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import zipfile
 
 import keras
 import numpy as np
@@ -143,6 +144,34 @@ def test_a_damaged_checkpoint_says_what_to_do(experiment, tmp_path, damage):
     path.write_bytes(path.read_bytes()[:1000] if damage is None else damage)
     with pytest.raises(ValueError, match="can't be read .*Remove it to train from the start"):
         experiment()
+
+
+def test_a_damaged_part_changes_nothing(experiment, tmp_path):
+    experiment()
+    path = tmp_path / "runs" / "checkpoint.npz"
+    with zipfile.ZipFile(path) as file:
+        last = file.infolist()[-1]
+    damaged = bytearray(path.read_bytes())
+    damaged[last.header_offset + last.file_size] ^= 1  # one of its last bytes
+    path.write_bytes(damaged)
+    model = mixlib.build_classifier([], embedding_dim=8)
+    model.compile("adam", "mse")
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="can't be read .*Remove it to train from the start"):
+        checkpoint.Checkpoint(path, {}, {}).restore(model)
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_file_is_closed_and_what_was_read_is_let_go(unwritten, monkeypatch):
+    unwritten.model.optimizer.build(unwritten.model.trainable_variables)
+    unwritten.save(1)
+    file = np.load(unwritten.path)
+    monkeypatch.setattr(np, "load", lambda *args, **options: file)
+    assert unwritten.restore(unwritten.model) == 1
+    assert file.zip is None
+    unwritten.on_train_begin()
+    assert unwritten._counted is None
 
 
 def test_what_is_noted_can_be_read_without_this_package(experiment, tmp_path):
