@@ -1,7 +1,10 @@
 """The experiment that follows a recipe: compile, fit, evaluate."""
 
 import dataclasses
+import hashlib
+import json
 import math
+import re
 import statistics
 import time
 
@@ -219,6 +222,7 @@ def run_experiment(
         done = 0
         if checkpoint is not None:
             code = {key: circumstances[key] for key in ("backend", "mixlib_sha256")}
+            code["model_sha256"] = _architecture(model)
             used.append(Checkpoint(checkpoint, trained | code, history, schedule))
             done = used[-1].restore(trainee)
         trainee.fit(
@@ -320,6 +324,15 @@ class AugmentedTraining(keras.Model):
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         return super().compute_metrics(x, y, y_pred["logits"], sample_weight)
+
+
+def _architecture(model):
+    """SHA-256 of a model's configuration: the same when it is made again, by other names or seeds.
+
+    Names that Keras makes up end in a number, which counts the layers made before.
+    """
+    text = json.dumps(model.get_config(), default=str, sort_keys=True)
+    return hashlib.sha256(re.sub(r'_\d+"|"seed": \d+', '"', text).encode()).hexdigest()
 
 
 def _copy(model):

@@ -88,9 +88,11 @@ def experiment(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint.Checkpoint, "share", float("inf"))
     dataset = data.load("shapes", 300, 100)
 
-    def run(seed=0, epochs=3, **options):
+    def run(seed=0, epochs=3, dropout_rate=0.0, **options):
         keras.utils.set_random_seed(0)
-        model = mixlib.build_classifier([], embedding_dim=8, name="small")
+        model = mixlib.build_classifier(
+            [], embedding_dim=8, dropout_rate=dropout_rate, name="small"
+        )
         path = tmp_path / "runs" / "checkpoint.npz"
         recipe = mixlib.Recipe("short", batch_size=128, **options)
         return mixlib.run_experiment(
@@ -119,6 +121,7 @@ def test_writing_takes_a_share_of_the_time(experiment, tmp_path, monkeypatch):
         ({"seed": 1}, r"seed \(0 there, 1 here\)"),
         ({"learning_rate": 0.1}, "recipe"),
         ({"epochs": 4}, "recipe"),
+        ({"dropout_rate": 0.1}, "model_sha256"),
     ],
 )
 def test_the_checkpoint_of_another_training_is_refused(experiment, tmp_path, change, said):

@@ -362,6 +362,25 @@ def test_a_recipe_without_augmentation_leaves_the_images_as_they_are():
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(logits), images.reshape(64, -1))
 
 
+def test_an_architecture_is_the_same_when_it_is_made_again_and_no_other():
+    def made(rate=0.1, form="tanh", **options):
+        flip = keras.layers.RandomFlip()  # draws a seed of its own
+        blocks = [mixlib.MixerBlock(8, 8, gelu=form), mixlib.GMLPBlock(8, dropout_rate=rate)]
+        before = keras.Sequential([flip, mixlib.augment.preprocessing(image_size=None)])
+        return training._architecture(
+            mixlib.build_classifier(blocks, embedding_dim=8, preprocessing=before, **options)
+        )
+
+    assert made() == made()
+    others = [made(rate=0.2), made(form="exact"), made(dropout_rate=0.1), made(num_classes=7)]
+    assert len({made(), *others}) == 5
+    rates = [training._architecture(mixlib.create("mixer", num_blocks=2)) for _ in range(2)]
+    rates.append(
+        training._architecture(mixlib.create("mixer", num_blocks=2, stochastic_depth_rate=0.3))
+    )
+    assert rates[0] == rates[1] != rates[2]
+
+
 def test_the_images_come_in_another_order_every_epoch():
     dataset, seen = data.load("shapes", 40, 10), []
     batches = training._Batches(dataset.x_train, dataset.y_train, 8, mixlib.distribution.Share())
