@@ -29,16 +29,19 @@ class Checkpoint(keras.callbacks.Callback):
         Lists that the training fills, a value an epoch. `restore` fills them from the file.
     callbacks : sequence of keras.callbacks.Callback
         Those that decide by what they have seen. They come before this one in `fit`.
+    writes : bool
+        False reads only: of the processes that share a training, one writes what all take up.
     """
 
     share = 0.05  # of the time that may go into writing
 
-    def __init__(self, path, training, history, callbacks=()):
+    def __init__(self, path, training, history, callbacks=(), writes=True):
         super().__init__()
         self.path = pathlib.Path(path)
         self.training = training
         self.history = history
         self.callbacks = callbacks
+        self.writes = writes
         self._counted = None
 
     def restore(self, model):
@@ -89,7 +92,7 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         ends = self.model.stop_training or epoch + 1 == self.params["epochs"]
         start = time.monotonic()
-        if not ends and start >= self._next:
+        if self.writes and not ends and start >= self._next:
             self.save(epoch + 1)
             end = time.monotonic()
             self._next = end + (end - start) / self.share

@@ -173,7 +173,7 @@ def run_experiment(
         File, ending in ``.npz``, to store the training in after an epoch. Where it exists, the
         training goes on from there, and ends as one that was never interrupted; see
         `mixlib.checkpoint`. `callbacks` take no part in this. The file stays behind: remove it once
-        the experiment is stored.
+        the experiment is stored. Of several processes the first writes it, and all read it.
     distribute : {None, "data_parallel"}
         "data_parallel" trains on all devices at once, on the JAX backend: each holds all weights
         and takes its part of every batch. After `keras.distribution.initialize` these are the
@@ -223,7 +223,8 @@ def run_experiment(
         if checkpoint is not None:
             code = {key: circumstances[key] for key in ("backend", "mixlib_sha256")}
             code["model_sha256"] = _architecture(model)
-            used.append(Checkpoint(checkpoint, trained | code, history, schedule))
+            first = share.process == 0
+            used.append(Checkpoint(checkpoint, trained | code, history, schedule, writes=first))
             done = used[-1].restore(trainee)
         trainee.fit(
             batches,

@@ -1,5 +1,6 @@
 """Checkpoints: a training that was killed ends as one that was not."""
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -207,6 +208,16 @@ def test_an_interrupted_write_leaves_the_old_checkpoint(unwritten, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         unwritten.save(2)
     assert checkpoint.epochs_done(unwritten.path) == 1
+
+
+@pytest.mark.parametrize("process", [0, 1])
+def test_of_several_processes_the_first_writes(experiment, tmp_path, monkeypatch, process):
+    def scope(distribute):
+        return contextlib.nullcontext(mixlib.distribution.Share(1, processes=2, process=process))
+
+    monkeypatch.setattr(mixlib.distribution, "scope", scope)
+    experiment()
+    assert (tmp_path / "runs" / "checkpoint.npz").exists() == (process == 0)
 
 
 def test_the_epoch_that_ends_a_training_early_is_not_stored(unwritten):
