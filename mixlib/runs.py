@@ -16,6 +16,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import subprocess
 import tomllib
 
@@ -444,10 +445,11 @@ def _git_commit():
 
 
 def _device():
-    """Name of the GPU that the backend sees, else of the CPU with its number of cores."""
+    """Name of the accelerator that the backend sees, else of the CPU with its number of cores."""
     device = str(keras.ops.zeros(1).device).lower()  # keras.distribution knows none on PyTorch
-    if "gpu" in device or "cuda" in device:
-        return _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader") or "GPU"
+    if found := re.search("gpu|cuda|rocm|tpu|mps", device):
+        names = _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").splitlines()
+        return ", ".join(dict.fromkeys(names)) or found[0].upper()
     names = []
     cpuinfo = pathlib.Path("/proc/cpuinfo")
     if cpuinfo.is_file():

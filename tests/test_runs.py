@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import types
 
 import describe_cifar100
 import keras
@@ -382,6 +383,29 @@ def test_the_checksum_is_of_the_code_and_not_of_its_text(tmp_path, monkeypatch):
         == before
     )
     assert checksum('def double(x):\n    """Twice."""\n    return 3 * x\n') != before
+
+
+@pytest.mark.parametrize(
+    "device, listed, name",
+    [
+        ("/job:localhost/replica:0/task:0/device:GPU:0", "H100\nH100", "H100"),
+        ("cuda:0", "A100\nT4\nA100", "A100, T4"),
+        ("cuda:0", "", "CUDA"),
+        ("TPU_0(process=0,(0,0,0,0))", "", "TPU"),
+        ("rocm:0", "", "ROCM"),
+        ("mps:0", "", "MPS"),
+    ],
+)
+def test_an_accelerator_has_a_name_of_one_line(monkeypatch, device, listed, name):
+    monkeypatch.setattr(keras.ops, "zeros", lambda shape: types.SimpleNamespace(device=device))
+    monkeypatch.setattr(runs, "_output", lambda *command: listed)
+    assert runs._device() == name
+
+
+@pytest.mark.parametrize("device", ["/job:localhost/replica:0/task:0/device:CPU:0", "TFRT_CPU_0"])
+def test_a_cpu_has_its_number_of_cores(monkeypatch, device):
+    monkeypatch.setattr(keras.ops, "zeros", lambda shape: types.SimpleNamespace(device=device))
+    assert runs._device().endswith(f", {os.cpu_count()} cores")
 
 
 def test_every_column_of_a_table_is_its_own():
