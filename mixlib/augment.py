@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from mixlib.checks import check_whole
+
 # Channel statistics of the 50,000 CIFAR-100 training images, in pixel values from 0 to 255.
 CIFAR100_MEAN = (129.3042, 124.0700, 112.4341)
 CIFAR100_VARIANCE = (4647.182, 4276.089, 4958.747)
@@ -38,11 +40,9 @@ class ResizeFlipZoom(keras.layers.Layer):
 
     def __init__(self, image_size=None, horizontal_flip=True, zoom=0.2, seed=None, **kwargs):
         super().__init__(**kwargs)
-        if image_size is not None and (not isinstance(image_size, int) or image_size < 1):
-            raise ValueError(f"image_size must be whole pixels, 1 or more; got {image_size!r}.")
         if not 0 <= zoom < 1:
             raise ValueError(f"zoom must be from 0 to below 1; got {zoom!r}.")
-        self.image_size = image_size
+        self.image_size = None if image_size is None else check_whole("image_size", image_size)
         self.horizontal_flip = horizontal_flip
         self.zoom = zoom
         self.seed = seed

@@ -2,7 +2,7 @@
 
 import keras
 
-from mixlib.blocks.checks import check_width
+from mixlib.checks import check_whole, height_and_width
 from mixlib.patches import Patches
 from mixlib.positions import PositionEmbedding
 
@@ -85,10 +85,9 @@ def build_classifier(
         When a size is not positive, the patch size does not divide the (preprocessed) image, or a
         block changes the shape of the tokens.
     """
-    check_width("num_classes", num_classes)
-    check_width("embedding_dim", embedding_dim)
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    inputs = keras.Input((height, width, channels), name="images")
+    num_classes = check_whole("num_classes", num_classes)
+    embedding_dim = check_whole("embedding_dim", embedding_dim)
+    inputs = keras.Input((*height_and_width(image_size), channels), name="images")
     x = inputs if preprocessing is None else preprocessing(inputs)
     x = Patches(patch_size, name="patches")(x)
     x = keras.layers.Dense(embedding_dim, kernel_initializer=stem_initializer, name="stem")(x)

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from mixlib.blocks import FNetBlock, GMLPBlock, MixerBlock
+from mixlib.checks import height_and_width
 from mixlib.keras_example import MLPMixerLayer, gMLPLayer
 from mixlib.positions import PositionEmbedding
 
@@ -199,7 +200,7 @@ def resize_tokens(model, image_size):
     ----------
     Beyer et al., FlexiViT: One Model for All Patch Sizes, 2023, for the pseudo-inverse.
     """
-    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    size = height_and_width(image_size)
     patches = model.get_layer("patches")
 
     def renew(layer, tokens=None):

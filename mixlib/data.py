@@ -15,6 +15,8 @@ import zlib
 import keras
 import numpy as np
 
+from mixlib.checks import check_whole, height_and_width
+
 CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
 
 CIFAR100_CLASSES = """
@@ -155,8 +157,8 @@ def load(name, train_size=None, test_size=None, seed=0):
     if name not in DATASETS:
         raise ValueError(f"Unknown data set {name!r}. Expected one of: {', '.join(DATASETS)}.")
     for label, size in (("train_size", train_size), ("test_size", test_size)):
-        if size is not None and (not isinstance(size, int | np.integer) or size < 1):
-            raise ValueError(f"{label} must be a whole number from 1 up, or None; got {size!r}.")
+        if size is not None:
+            check_whole(label, size)
     if name == "shapes":
         return _draw_shapes_dataset(train_size or 10_000, test_size or 2_000, seed)
     arrays, class_names = _read(name)
@@ -207,7 +209,7 @@ def from_folder(folder, image_size=32, test_fraction=0.2, seed=0):
     folder = pathlib.Path(folder)
     if not folder.is_dir():
         raise NotADirectoryError(f"There is no folder {folder}. Expected one subfolder a class.")
-    image_size = _height_and_width(image_size)
+    image_size = height_and_width(image_size)
     files = _files_by_class(folder)
     labels = np.repeat(np.arange(len(files)), [len(paths) for paths in files.values()])
     paths = [path for paths in files.values() for path in paths]
@@ -270,7 +272,7 @@ def read_image(path, image_size):
     """
     from PIL import Image, ImageOps  # here, since training needs no image files
 
-    height, width = _height_and_width(image_size)
+    height, width = height_and_width(image_size)
     try:
         with Image.open(path) as picture:
             if picture.mode[0] in "IF":  # Pillow would cut these off at 255
@@ -281,16 +283,6 @@ def read_image(path, image_size):
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} cannot be read as an image ({error}).") from error
     return np.asarray(ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS))
-
-
-def _height_and_width(image_size):
-    sizes = image_size if isinstance(image_size, tuple | list) else (image_size, image_size)
-    if len(sizes) != 2 or not all(isinstance(s, int | np.integer) and s > 0 for s in sizes):
-        raise ValueError(
-            "image_size must be whole pixels, 1 or more: one number, or height and width; got "
-            f"{image_size!r}."
-        )
-    return sizes
 
 
 def _files_by_class(folder):

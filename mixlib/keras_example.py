@@ -13,10 +13,10 @@ Salama, Image classification with modern MLP models, keras.io, 2021.
 import keras
 from keras import ops
 
-from mixlib.blocks.checks import check_tokens, check_width
 from mixlib.blocks.dropout import ByteDropout
 from mixlib.blocks.fnet import FourierTransform
 from mixlib.blocks.fused import GELU, LayerNorm
+from mixlib.checks import check_tokens, check_whole
 
 
 class _ExampleLayer(keras.layers.Layer):
@@ -66,8 +66,8 @@ class MLPMixerLayer(_ExampleLayer):
 
     def __init__(self, num_patches, hidden_units, dropout_rate, **kwargs):
         super().__init__(**kwargs)
-        self.num_patches = check_width("num_patches", num_patches)
-        self.hidden_units = check_width("hidden_units", hidden_units)
+        self.num_patches = check_whole("num_patches", num_patches)
+        self.hidden_units = check_whole("hidden_units", hidden_units)
         self.dropout_rate = dropout_rate
 
     def build(self, input_shape):
@@ -121,7 +121,7 @@ class FNetLayer(_ExampleLayer):
 
     def __init__(self, embedding_dim, dropout_rate, **kwargs):
         super().__init__(**kwargs)
-        self.embedding_dim = check_width("embedding_dim", embedding_dim)
+        self.embedding_dim = check_whole("embedding_dim", embedding_dim)
         self.dropout_rate = dropout_rate
 
     def build(self, input_shape):
@@ -170,8 +170,8 @@ class gMLPLayer(_ExampleLayer):  # noqa: N801 (the published name)
 
     def __init__(self, num_patches, embedding_dim, dropout_rate, **kwargs):
         super().__init__(**kwargs)
-        self.num_patches = check_width("num_patches", num_patches)
-        self.embedding_dim = check_width("embedding_dim", embedding_dim)
+        self.num_patches = check_whole("num_patches", num_patches)
+        self.embedding_dim = check_whole("embedding_dim", embedding_dim)
         self.dropout_rate = dropout_rate
 
     def build(self, input_shape):

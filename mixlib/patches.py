@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from mixlib.checks import check_whole, height_and_width
+
 
 @keras.saving.register_keras_serializable("mixlib")
 class Patches(keras.layers.Layer):
@@ -31,7 +33,7 @@ class Patches(keras.layers.Layer):
 
     def __init__(self, patch_size, **kwargs):
         super().__init__(**kwargs)
-        self.patch_size = _check_patch_size(patch_size)
+        self.patch_size = check_whole("patch_size", patch_size)
 
     def _check(self, input_shape):
         if len(input_shape) != 4 or None in input_shape[1:]:
@@ -76,9 +78,10 @@ def num_patches(image_size, patch_size):
     Raises
     ------
     ValueError
-        When the patch size does not divide height and width.
+        When a size is not positive, or the patch size does not divide height and width.
     """
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    height, width = height_and_width(image_size)
+    check_whole("patch_size", patch_size)
     if height % patch_size or width % patch_size:
         raise ValueError(
             f"A patch size of {patch_size} does not divide an image of {height}x{width} pixels "
@@ -109,25 +112,18 @@ def unpatchify(patches, patch_size, image_size):
     ValueError
         When the sizes do not fit together.
     """
-    size = _check_patch_size(patch_size)
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    num_patches(image_size, size)  # raises where the sizes do not fit
+    tokens, size = num_patches(image_size, patch_size), int(patch_size)
+    height, width = height_and_width(image_size)
     rows, columns = height // size, width // size
     patches = ops.convert_to_tensor(patches)
     shape = tuple(patches.shape)
-    if len(shape) != 3 or shape[1] != rows * columns or shape[2] % (size * size):
+    if len(shape) != 3 or shape[1] != tokens or shape[2] % (size * size):
         raise ValueError(
             f"Images of {height}x{width} pixels in patches of {size}x{size} need patches of shape "
-            f"(batch, {rows * columns}, {size * size} x channels), but got shape {shape}."
+            f"(batch, {tokens}, {size * size} x channels), but got shape {shape}."
         )
     channels = shape[2] // (size * size)
     # (batch, tokens, values) -> (batch, rows, columns, size, size, channels)
     x = ops.reshape(patches, (-1, rows, columns, size, size, channels))
     x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
     return ops.reshape(x, (-1, height, width, channels))
-
-
-def _check_patch_size(patch_size):
-    if not isinstance(patch_size, int) or patch_size < 1:
-        raise ValueError(f"patch_size must be whole pixels, 1 or more; got {patch_size!r}.")
-    return patch_size

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from mixlib.checks import check_whole
+
 
 @keras.saving.register_keras_serializable("mixlib")
 class PositionEmbedding(keras.layers.Layer):
@@ -30,11 +32,7 @@ class PositionEmbedding(keras.layers.Layer):
 
     def __init__(self, sequence_length, initializer="glorot_uniform", **kwargs):
         super().__init__(**kwargs)
-        if not isinstance(sequence_length, int) or sequence_length < 1:
-            raise ValueError(
-                f"sequence_length must be a whole number, 1 or more; got {sequence_length!r}."
-            )
-        self.sequence_length = sequence_length
+        self.sequence_length = check_whole("sequence_length", sequence_length)
         self.initializer = keras.initializers.get(initializer)
 
     def build(self, input_shape):

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from mixlib import augment, blocks, costs, keras_example
+from mixlib.checks import height_and_width
 from mixlib.classifier import build_classifier
 from mixlib.patches import num_patches
 
@@ -277,8 +278,7 @@ def create(name, num_classes=None, image_size=None, preprocessing=None, **overri
 
 
 def _build(name, preset, preprocessing):
-    size = preset.image_size
-    shape = (None, size, size, 3) if isinstance(size, int) else (None, *size, 3)
+    shape = (None, *height_and_width(preset.image_size), 3)
     if preprocessing is not None:
         shape = preprocessing.compute_output_shape(shape)
     tokens = num_patches(shape[1:3], preset.patch_size)

@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Mapping
 
+from mixlib.checks import check_whole
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -107,8 +109,7 @@ class Recipe:
                     f"got {getattr(self, field)!r}."
                 )
         for field in ("epochs", "batch_size"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be 1 or more; got {getattr(self, field)}.")
+            check_whole(field, getattr(self, field))
         for field in ("ema", "label_smoothing", "mixup", "cutmix"):
             if not 0 <= getattr(self, field) <= 1:
                 raise ValueError(f"{field} must be from 0 to 1; got {getattr(self, field)}.")

@@ -14,6 +14,7 @@ from keras import ops
 
 from mixlib import augment, costs, data, distribution, runs
 from mixlib.checkpoint import Checkpoint
+from mixlib.checks import check_whole
 from mixlib.recipes import get_recipe
 
 
@@ -190,9 +191,7 @@ def run_experiment(
         to another training, or batches can't be shared out to the devices.
     """
     recipe = get_recipe(recipe)
-    epochs = recipe.epochs if epochs is None else epochs
-    if not isinstance(epochs, int) or epochs < 1:
-        raise ValueError(f"epochs must be a whole number, 1 or more; got {epochs!r}.")
+    epochs = check_whole("epochs", recipe.epochs if epochs is None else epochs)
     _check_fits(model, dataset)
     train, validation = _split(dataset, recipe, seed)
     trained = {

@@ -145,7 +145,7 @@ def test_unknown_name():
 
 @pytest.mark.parametrize("size", [0, -1, 1.5, "10"])
 def test_impossible_size(size):
-    with pytest.raises(ValueError, match="train_size must be a whole number from 1 up"):
+    with pytest.raises(ValueError, match="train_size must be a whole number, 1 or more"):
         data.load("shapes", train_size=size)
 
 
@@ -304,7 +304,7 @@ class TestFromFolder:
 
     @pytest.mark.parametrize("image_size", [0, -1, 8.0, "8", (8, 8, 3), (8, 0)])
     def test_impossible_image_size(self, folder, image_size):
-        with pytest.raises(ValueError, match="image_size must be whole pixels"):
+        with pytest.raises(ValueError, match="image_size must be"):
             data.from_folder(folder, image_size)
 
 

@@ -17,11 +17,11 @@ TESTS = pathlib.Path(__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 # A module imports only from those above it.
 ORDER = [
-    "data", "profiles", "patches", "augment", "positions", "blocks", "keras_example", "classifier",
-    "costs", "presets", "recipes", "runs", "checkpoint", "distribution", "training", "convert",
-    "plots",
+    "checks", "data", "profiles", "patches", "augment", "positions", "blocks", "keras_example",
+    "classifier", "costs", "presets", "recipes", "runs", "checkpoint", "distribution", "training",
+    "convert", "plots",
 ]  # fmt: skip
-PUBLIC_MODULES = [*ORDER[:5], "blocks", *ORDER[6:]]
+PUBLIC_MODULES = ORDER[1:]
 
 each_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
 

@@ -73,7 +73,7 @@ def test_wrong_rank(shape):
 
 @pytest.mark.parametrize("size", [0, -4, 2.0, "4"])
 def test_impossible_patch_size(size):
-    with pytest.raises(ValueError, match="patch_size must be whole pixels, 1 or more; got"):
+    with pytest.raises(ValueError, match="patch_size must be a whole number, 1 or more; got"):
         mixlib.Patches(size)
 
 

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from mixlib.blocks.checks import check_gelu, check_tokens, check_width
 from mixlib.blocks.fused import LayerNorm
 from mixlib.blocks.mlp import MLP
+from mixlib.checks import check_gelu, check_tokens, check_whole
 
 
 @keras.saving.register_keras_serializable("mixlib")
@@ -129,7 +129,7 @@ class FNetBlock(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.mlp_dim = check_width("mlp_dim", mlp_dim)
+        self.mlp_dim = check_whole("mlp_dim", mlp_dim)
         self.dropout_rate = dropout_rate
         self.gelu = check_gelu(gelu)
         self.implementation = implementation

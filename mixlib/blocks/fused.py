@@ -13,7 +13,7 @@ import math
 import keras
 from keras import ops
 
-from mixlib.blocks.checks import check_gelu
+from mixlib.checks import check_gelu
 
 
 @keras.saving.register_keras_serializable("mixlib")

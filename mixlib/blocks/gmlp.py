@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
-from mixlib.blocks.checks import check_gelu, check_tokens, check_width
 from mixlib.blocks.dropout import ByteDropout, stochastic_depth
 from mixlib.blocks.fused import GELU, LayerNorm
+from mixlib.checks import check_gelu, check_tokens, check_whole
 
 
 @keras.saving.register_keras_serializable("mixlib")
@@ -91,7 +91,7 @@ class GMLPBlock(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.mlp_dim = check_width("mlp_dim", mlp_dim)
+        self.mlp_dim = check_whole("mlp_dim", mlp_dim)
         if mlp_dim % 2:
             raise ValueError(f"mlp_dim is split in two halves, so it must be even; got {mlp_dim}.")
         self.dropout_rate = dropout_rate

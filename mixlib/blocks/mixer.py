@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
-from mixlib.blocks.checks import check_gelu, check_tokens, check_width
 from mixlib.blocks.fused import LayerNorm
 from mixlib.blocks.mlp import MLP
+from mixlib.checks import check_gelu, check_tokens, check_whole
 
 
 @keras.saving.register_keras_serializable("mixlib")
@@ -47,8 +47,8 @@ class MixerBlock(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.tokens_mlp_dim = check_width("tokens_mlp_dim", tokens_mlp_dim)
-        self.channels_mlp_dim = check_width("channels_mlp_dim", channels_mlp_dim)
+        self.tokens_mlp_dim = check_whole("tokens_mlp_dim", tokens_mlp_dim)
+        self.channels_mlp_dim = check_whole("channels_mlp_dim", channels_mlp_dim)
         self.dropout_rate = dropout_rate
         self.gelu = check_gelu(gelu)
         self.stochastic_depth_rate = stochastic_depth_rate

@@ -2,9 +2,9 @@
 
 import keras
 
-from mixlib.blocks.checks import check_gelu, check_width
 from mixlib.blocks.dropout import ByteDropout, stochastic_depth
 from mixlib.blocks.fused import GELU
+from mixlib.checks import check_gelu, check_whole
 
 
 @keras.saving.register_keras_serializable("mixlib")
@@ -42,7 +42,7 @@ class MLP(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.hidden_dim = check_width("hidden_dim", hidden_dim)
+        self.hidden_dim = check_whole("hidden_dim", hidden_dim)
         self.dropout_rate = dropout_rate
         self.gelu = check_gelu(gelu)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)

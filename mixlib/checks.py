@@ -1,11 +1,22 @@
-"""What every block checks about its arguments and its input, with errors that say what to do."""
+"""What is checked of sizes, of arguments and of tokens, with errors that say what to do."""
+
+import numbers
+from collections.abc import Iterable
 
 
-def check_width(name, width):
-    """Return `width`, or raise ValueError when it is not a positive whole number."""
-    if not isinstance(width, int) or width < 1:
-        raise ValueError(f"{name} must be a whole number, 1 or more; got {width!r}.")
-    return width
+def check_whole(name, value):
+    """Return `value` as an int, or raise ValueError when it is not a positive whole number."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        raise ValueError(f"{name} must be a whole number, 1 or more; got {value!r}.")
+    return int(value)
+
+
+def height_and_width(image_size):
+    """Return both, from both or from one number, or raise ValueError when they are no sizes."""
+    sizes = image_size if isinstance(image_size, Iterable) else (image_size, image_size)
+    if len(sizes) != 2:
+        raise ValueError(f"image_size must be one number, or height and width; got {image_size!r}.")
+    return tuple(check_whole("image_size", size) for size in sizes)
 
 
 def check_gelu(gelu):
