@@ -1,6 +1,7 @@
 """Recipes: how a model is trained, as data."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 
 from mixlib.checks import check_whole
@@ -110,19 +111,28 @@ class Recipe:
                 )
         for field in ("epochs", "batch_size"):
             check_whole(field, getattr(self, field))
-        for field in ("ema", "label_smoothing", "mixup", "cutmix"):
-            if not 0 <= getattr(self, field) <= 1:
-                raise ValueError(f"{field} must be from 0 to 1; got {getattr(self, field)}.")
+        for field, most in _AT_MOST.items():
+            value = getattr(self, field)
+            if (field, value) != ("clip_norm", None) and not 0 <= value <= most:
+                raise ValueError(f"{field} must be from 0 to {most}; got {value}.")
+        unknown = set(self.augmentation) - _AUGMENTATION
+        if unknown:
+            raise ValueError(
+                f"augmentation has no {', '.join(sorted(unknown))}. It has: "
+                f"{', '.join(sorted(_AUGMENTATION))}."
+            )
         if self.mixup + self.cutmix > 1:
             raise ValueError(
                 "mixup and cutmix are shares of the same images, together 1 at most; got "
                 f"{self.mixup} and {self.cutmix}."
             )
-        if self.schedule == "plateau" and (self.warmup_epochs or self.ema):
-            raise ValueError(
-                'warmup_epochs and ema go with schedule="cosine": "plateau" restores the weights '
-                "of the best epoch, which are no average."
-            )
+        for schedule, fields in _OF_SCHEDULE.items():
+            changed = [field for field in fields if getattr(self, field) != getattr(Recipe, field)]
+            if changed and schedule != self.schedule:
+                raise ValueError(
+                    f'{", ".join(fields)} go with schedule="{schedule}", not "{self.schedule}"; '
+                    f"changed: {', '.join(changed)}."
+                )
 
     @property
     def changes_images(self):
@@ -138,6 +148,19 @@ _CHOICES = {
     "decayed": ("all", "kernels"),
     "schedule": ("plateau", "cosine"),
     "validation": ("stratified", "last"),
+}
+_AT_MOST = {
+    **dict.fromkeys(("learning_rate", "weight_decay", "clip_norm", "warmup_epochs"), math.inf),
+    **dict.fromkeys(("reduce_patience", "stop_patience"), math.inf),
+    **dict.fromkeys(("reduce_factor", "ema", "label_smoothing", "validation_fraction"), 1),
+    **dict.fromkeys(("mixup", "cutmix"), 1),
+}
+_AUGMENTATION = {
+    "colour", "erasing", "horizontal_flip", "rotation", "scale", "seed", "shear", "shift",
+}  # fmt: skip
+_OF_SCHEDULE = {
+    "plateau": ("reduce_factor", "reduce_patience", "stop_patience", "restore_best"),
+    "cosine": ("warmup_epochs", "ema"),
 }
 
 RECIPES = {

@@ -1,10 +1,13 @@
 """Recipes: what the published one says, and what none can say."""
 
 import dataclasses
+import inspect
+import math
 
 import pytest
 
-from mixlib import recipes
+import mixlib
+from mixlib import augment, recipes
 from mixlib.recipes import Recipe
 
 
@@ -47,11 +50,32 @@ def test_an_unknown_recipe():
         ({"mixup": 0.6, "cutmix": 0.5}, "together 1 at most; got 0.6 and 0.5"),
         ({"ema": 0.1}, 'go with schedule="cosine"'),
         ({"warmup_epochs": 2}, 'go with schedule="cosine"'),
+        ({"schedule": "cosine", "restore_best": False}, 'go with schedule="plateau", not "cosine"'),
+        ({"schedule": "cosine", "stop_patience": 3}, "changed: stop_patience"),
+        ({"learning_rate": -1.0}, "learning_rate must be from 0 to inf; got -1.0"),
+        ({"learning_rate": math.nan}, "learning_rate must be from 0"),
+        ({"weight_decay": -1.0}, "weight_decay must be from 0"),
+        ({"clip_norm": -1.0}, "clip_norm must be from 0"),
+        ({"reduce_factor": 2.0}, "reduce_factor must be from 0 to 1"),
+        ({"stop_patience": -1}, "stop_patience must be from 0"),
+        ({"validation_fraction": 3.0}, "validation_fraction must be from 0 to 1; got 3.0"),
+        ({"augmentation": {"shfit": 0.1}}, "augmentation has no shfit. It has: colour, erasing"),
     ],
 )
 def test_what_no_recipe_can_say(fields, said):
     with pytest.raises(ValueError, match=said):
         Recipe("odd", **fields)
+
+
+def test_the_augmentation_of_a_recipe_is_that_of_the_layers():
+    functions = augment.augmentation, augment.RandomAffine
+    names = {name for made in functions for name in inspect.signature(made).parameters}
+    assert recipes._AUGMENTATION == names - {"affine", "kwargs"}
+
+
+@pytest.mark.parametrize("run", mixlib.list_runs(), ids=lambda run: run.name)
+def test_the_recipe_of_a_stored_run_is_one(run):
+    assert Recipe(**run.metrics["recipe"]).name == run.metrics["recipe"]["name"]
 
 
 @pytest.mark.parametrize(
