@@ -1,5 +1,6 @@
 """What a model costs to run, counted from its layers."""
 
+import functools
 import math
 
 import keras
@@ -10,9 +11,10 @@ from mixlib.blocks import FourierTransform, SpatialGatingUnit
 def count_flops(model):
     """Count the floating-point operations of one forward pass of one image.
 
-    A multiply-add counts as two. Dense layers count, convolutions, attention, the mixing of tokens
-    in gates, and Fourier transforms: by the fast algorithm, 5/2 n log2 n operations for n real
-    values. Norms, activations and sums do not, as is usual; they take time all the same.
+    A multiply-add counts as two. What counts is `Dense`, `Conv2D`, `DepthwiseConv2D` and
+    `MultiHeadAttention` of Keras, the mixing of tokens in gates, and Fourier transforms: by the
+    fast algorithm, 5/2 n log2 n operations for n real values. Norms, activations and sums do not,
+    as is usual; they take time all the same. Nor do other layers.
 
     Parameters
     ----------
@@ -38,15 +40,17 @@ def _attention(layer, tokens, channels):
     return 2 * tokens * (4 * channels * width + 2 * tokens * width)
 
 
-def _convolution(layer, height, width, channels):
-    places = math.ceil(height / layer.strides[0]) * math.ceil(width / layer.strides[1])
-    return 2 * places * math.prod(layer.kernel_size) * channels * layer.filters
+def _products(layer, *shape, summed=-1):
+    """Each output is a sum of products, over all axes of the kernel but its last ones."""
+    outputs = layer.compute_output_shape((None, *shape))[1:]
+    return 2 * math.prod(outputs) * math.prod(layer.kernel.shape[:summed])
 
 
 # Operations of a layer on an input of that shape, without the batch.
 _OPERATIONS = {
-    keras.layers.Dense: lambda layer, *shape: 2 * math.prod(shape) * layer.units,
-    keras.layers.Conv2D: _convolution,
+    keras.layers.Dense: _products,
+    keras.layers.Conv2D: _products,
+    keras.layers.DepthwiseConv2D: functools.partial(_products, summed=-2),
     keras.layers.MultiHeadAttention: _attention,
     SpatialGatingUnit: lambda layer, tokens, channels: tokens * tokens * channels,
     FourierTransform: lambda layer, *shape: 2.5 * math.prod(shape) * math.log2(math.prod(shape)),

@@ -48,6 +48,14 @@ def test_convolution_and_attention_by_hand():
     convolution = keras.layers.Conv2D(7, 3, 2, padding="same")
     convolution.build((None, 9, 8, 5))
     assert costs.count_flops(convolution) == 2 * (5 * 4) * (3 * 3 * 5 * 7)
+    for layer, multiplications in (
+        (keras.layers.Conv2D(7, 3), (7 * 6) * (3 * 3 * 4 * 7)),
+        (keras.layers.Conv2D(6, 3, 2, "same", groups=2), (5 * 4) * (3 * 3 * 2 * 6)),
+        (keras.layers.Conv2D(7, (3, 1), dilation_rate=2), (5 * 8) * (3 * 4 * 7)),
+        (keras.layers.DepthwiseConv2D(3, 2, "same", depth_multiplier=3), (5 * 4) * (3 * 3 * 4 * 3)),
+    ):
+        layer.build((None, 9, 8, 4))
+        assert costs.count_flops(layer) == 2 * multiplications
     attention = keras.layers.MultiHeadAttention(4, 6)
     attention.build((None, TOKENS, CHANNELS), (None, TOKENS, CHANNELS))
     projections = 4 * TOKENS * CHANNELS * CHANNELS
