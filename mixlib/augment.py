@@ -1,5 +1,7 @@
 """Image preprocessing and augmentation, as layers that live inside the model."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
@@ -379,5 +381,19 @@ def adapt(model, images):
                 "fitted to the images. Put it first, or make it with the statistics of what it "
                 "receives: keras.layers.Normalization(mean=…, variance=…)."
             )
-        layer.adapt(images)
+        if not layer.built:
+            layer.build(images.shape)
+        mean, variance = _statistics(images, layer._reduce_axis)
+        layer.adapt_mean.assign(mean)
+        layer.adapt_variance.assign(variance)
+        layer.finalize_state()
     return len(found)
+
+
+def _statistics(images, axes):
+    """Mean and variance over axes, the first among them; in parts, to bound the memory."""
+    parts = [images[start : start + 1000] for start in range(0, len(images), 1000)]
+    count = math.prod(images.shape[axis] for axis in axes)
+    mean = sum(part.sum(axes, "float64", keepdims=True) for part in parts) / count
+    squares = (((part - mean) ** 2).sum(axes) for part in parts)
+    return mean.squeeze(axes), sum(squares) / count

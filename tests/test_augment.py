@@ -1,5 +1,7 @@
 """The published preprocessing, and its parts."""
 
+import tracemalloc
+
 import keras
 import numpy as np
 import pytest
@@ -27,6 +29,26 @@ def test_adapt_reaches_layers_inside_a_model(images):
     normalised = to_numpy(model.get_layer("preprocessing").get_layer("normalization")(images))
     np.testing.assert_allclose(normalised.mean(axis=(0, 1, 2)), 0, atol=1e-3)
     np.testing.assert_allclose(normalised.std(axis=(0, 1, 2)), 1, atol=1e-3)
+
+
+@pytest.mark.parametrize("axis", [-1, None, (1, 2, 3)])
+def test_statistics_are_those_of_keras(axis):
+    images = np.random.default_rng(0).integers(0, 256, (2_001, 4, 5, 3)).astype("uint8")
+    ours, theirs = (keras.layers.Normalization(axis) for _ in range(2))
+    augment.adapt(ours, images)
+    theirs.adapt(images)
+    for one, other in zip(ours.weights, theirs.weights, strict=True):
+        np.testing.assert_allclose(to_numpy(one), to_numpy(other), rtol=1e-6)
+    np.testing.assert_allclose(to_numpy(ours(images)), to_numpy(theirs(images)), atol=1e-5)
+
+
+def test_statistics_take_little_memory():
+    images = np.zeros((20_000, 32, 32, 3), "uint8")
+    tracemalloc.start()
+    augment.adapt(augment.normalization(), images)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 2 * images.nbytes  # as float64 they take eight times as much
 
 
 def test_adapted_statistics_are_saved(images, tmp_path):
