@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from mixlib.checks import check_whole
+from mixlib.checks import check_tokens, check_whole
 
 
 @keras.saving.register_keras_serializable("mixlib")
@@ -36,11 +36,7 @@ class PositionEmbedding(keras.layers.Layer):
         self.initializer = keras.initializers.get(initializer)
 
     def build(self, input_shape):
-        if len(input_shape) != 3 or input_shape[-1] is None:
-            raise ValueError(
-                "PositionEmbedding expects tokens of shape (batch, tokens, channels), but got "
-                f"shape {tuple(input_shape)}."
-            )
+        check_tokens(self, input_shape)
         self.embeddings = self.add_weight(
             name="embeddings",
             shape=(self.sequence_length, input_shape[-1]),
@@ -49,6 +45,7 @@ class PositionEmbedding(keras.layers.Layer):
 
     def call(self, inputs, start_index=0):
         """Embeddings of positions `start_index`, `start_index` + 1, …, one for every token."""
+        check_tokens(self, inputs.shape)
         length = inputs.shape[1]
         if start_index < 0 or start_index + length > self.sequence_length:
             raise ValueError(

@@ -39,6 +39,13 @@ def test_positions_that_do_not_exist(layer, length, start):
         layer(np.zeros((1, length, 4)), start_index=start)
 
 
+def test_an_unknown_number_of_positions(layer):
+    tokens = keras.Input((None, 4))
+    for call in (layer.call, mixlib.PositionEmbedding(6)):
+        with pytest.raises(ValueError, match="expects tokens of shape .* with tokens and channels"):
+            call(tokens)
+
+
 def test_initialiser():
     layer = mixlib.PositionEmbedding(6, initializer="ones")
     np.testing.assert_array_equal(to_numpy(layer(np.zeros((1, 6, 4)))), np.ones((1, 6, 4)))
