@@ -138,6 +138,11 @@ def test_arrays_that_do_not_fit(archive, changes, message):
         data.load("cifar100")
 
 
+def test_a_dataset_equals_itself_only():
+    one, other = (data.load("shapes", 20, 10) for _ in range(2))
+    assert one == one and one != other and len({one, other}) == 2
+
+
 def test_unknown_name():
     with pytest.raises(ValueError, match="'mnist'. Expected one of: cifar100, cifar10, shapes"):
         data.load("mnist")
