@@ -246,7 +246,7 @@ def run_experiment(
 
     validated, tested = measure(*validation), measure(dataset.x_test, dataset.y_test)
     restored = recipe.schedule == "plateau" and recipe.restore_best
-    best = np.argmin(history["val_loss"]) if restored else len(history["loss"]) - 1
+    best = schedule[-1].best_epoch if restored else len(history["loss"]) - 1
     metrics = {
         **trained,
         "learning_rate": recipe.learning_rate_of(model.name),

@@ -87,6 +87,21 @@ def test_reported_figures_are_those_of_the_weights_that_count(dataset, restore):
     assert metrics["test_top_5"] == pytest.approx((own >= fifth).mean(), abs=1e-6)
 
 
+def test_an_epoch_without_a_loss_is_not_the_best(dataset):
+    class Spoil(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                head = self.model.get_layer("head").kernel
+                head.assign(np.full(head.shape, np.nan))
+
+    experiment = mixlib.run_experiment(
+        small_model(), dataset, "baseline", epochs=2, callbacks=[Spoil()], verbose=0
+    )
+    assert np.isnan(experiment.history["val_loss"]).tolist() == [False, True]
+    assert experiment.metrics["best_epoch"] == 1
+    assert np.isfinite(experiment.metrics["test_loss"])
+
+
 def test_stops_early_and_lowers_the_learning_rate(dataset):
     recipe = Recipe("still", learning_rate=1e-9, reduce_patience=1, stop_patience=3, batch_size=128)
     history = mixlib.run_experiment(small_model(), dataset, recipe, epochs=9, verbose=0).history
