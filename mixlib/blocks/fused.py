@@ -39,7 +39,8 @@ class LayerNorm(keras.layers.LayerNormalization):
     def call(self, inputs, training=None):
         usual = self.gamma is None or self.beta is None or len(self.gamma.shape) != 1
         usual = usual or self.axis not in (-1, [-1], inputs.ndim - 1, [inputs.ndim - 1])
-        if not training or usual or getattr(self, "rms_scaling", False) or not _on_cpu():
+        usual = usual or getattr(self, "rms_scaling", False) or self.compute_dtype == "float64"
+        if not training or usual or not _on_cpu():
             return super().call(inputs)
         gamma, beta = ops.cast(self.gamma, "float32"), ops.cast(self.beta, "float32")
         outputs = _norm(ops.cast(inputs, "float32"), gamma, beta, self.epsilon)

@@ -102,6 +102,15 @@ def test_a_large_mean_costs_no_precision():
     np.testing.assert_allclose(y, exact, atol=2e-3)
 
 
+def test_double_precision_stays_double():
+    x = 1 + 1e-5 * tokens((2, 3, 16)).astype("float64")
+    ours, theirs = (
+        ops.convert_to_numpy(kind(epsilon=1e-12, dtype="float64")(x, training=True))
+        for kind in (LayerNorm, Norm)
+    )
+    np.testing.assert_array_equal(ours, theirs)
+
+
 def test_training_takes_the_fast_form_and_nothing_else_does(monkeypatch):
     taken = []
     monkeypatch.setattr(fused, "_norm", lambda x, *args: taken.append("norm") or x)
