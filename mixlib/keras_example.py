@@ -20,7 +20,7 @@ from mixlib.checks import check_tokens, check_whole
 
 
 class _ExampleLayer(keras.layers.Layer):
-    """What the three layers share: their sublayers' precision, and the check of their input."""
+    """What the three layers share: their sublayers' precision, and an output like their input."""
 
     def _dense(self, units, name, **options):
         return keras.layers.Dense(units, dtype=self.dtype_policy, name=name, **options)
@@ -33,16 +33,6 @@ class _ExampleLayer(keras.layers.Layer):
 
     def _dropout(self, name):
         return ByteDropout(self.dropout_rate, dtype=self.dtype_policy, name=name)
-
-    def _check(self, shape, tokens=None, channels=None):
-        check_tokens(self, shape)
-        sizes = (("tokens", tokens, shape[1]), ("channels", channels, shape[2]))
-        for what, expected, came in sizes:
-            if expected not in (None, came):
-                raise ValueError(
-                    f"{type(self).__name__} was made for {expected} {what}, but got {came}. Feed "
-                    "images of the size it was made for, or make it with the new number."
-                )
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -66,12 +56,12 @@ class MLPMixerLayer(_ExampleLayer):
 
     def __init__(self, num_patches, hidden_units, dropout_rate, **kwargs):
         super().__init__(**kwargs)
-        self.num_patches = check_whole("num_patches", num_patches)
-        self.hidden_units = check_whole("hidden_units", hidden_units)
+        self.num_patches = self.num_tokens = check_whole("num_patches", num_patches)
+        self.hidden_units = self.num_channels = check_whole("hidden_units", hidden_units)
         self.dropout_rate = dropout_rate
 
     def build(self, input_shape):
-        self._check(input_shape, self.num_patches, self.hidden_units)
+        check_tokens(self, input_shape)
         transposed = (input_shape[0], self.hidden_units, self.num_patches)
         self.normalize = self._norm("normalize")
         self.mlp1 = self._mlp("mlp1", self.num_patches)
@@ -90,7 +80,7 @@ class MLPMixerLayer(_ExampleLayer):
         return keras.Sequential(layers, name=name)
 
     def call(self, inputs, training=None):
-        self._check(inputs.shape, self.num_patches, self.hidden_units)
+        check_tokens(self, inputs.shape)
         x = ops.transpose(self.normalize(inputs), (0, 2, 1))  # (batch, channels, tokens)
         x = ops.transpose(self.mlp1(x, training=training), (0, 2, 1))  # (batch, tokens, channels)
         x = x + inputs
@@ -121,11 +111,11 @@ class FNetLayer(_ExampleLayer):
 
     def __init__(self, embedding_dim, dropout_rate, **kwargs):
         super().__init__(**kwargs)
-        self.embedding_dim = check_whole("embedding_dim", embedding_dim)
+        self.embedding_dim = self.num_channels = check_whole("embedding_dim", embedding_dim)
         self.dropout_rate = dropout_rate
 
     def build(self, input_shape):
-        self._check(input_shape, channels=self.embedding_dim)
+        check_tokens(self, input_shape)
         self.fourier = FourierTransform(dtype=self.dtype_policy, name="fourier")
         self.normalize1, self.normalize2 = self._norm("normalize1"), self._norm("normalize2")
         layers = [
@@ -139,7 +129,7 @@ class FNetLayer(_ExampleLayer):
             layer.build(input_shape)
 
     def call(self, inputs, training=None):
-        self._check(inputs.shape, channels=self.embedding_dim)
+        check_tokens(self, inputs.shape)
         x = self.normalize1(self.fourier(inputs) + inputs)
         return self.normalize2(x + self.ffn(x, training=training))
 
@@ -170,12 +160,12 @@ class gMLPLayer(_ExampleLayer):  # noqa: N801 (the published name)
 
     def __init__(self, num_patches, embedding_dim, dropout_rate, **kwargs):
         super().__init__(**kwargs)
-        self.num_patches = check_whole("num_patches", num_patches)
-        self.embedding_dim = check_whole("embedding_dim", embedding_dim)
+        self.num_patches = self.num_tokens = check_whole("num_patches", num_patches)
+        self.embedding_dim = self.num_channels = check_whole("embedding_dim", embedding_dim)
         self.dropout_rate = dropout_rate
 
     def build(self, input_shape):
-        self._check(input_shape, self.num_patches, self.embedding_dim)
+        check_tokens(self, input_shape)
         self.normalize1, self.normalize2 = self._norm("normalize1"), self._norm("normalize2")
         layers = [
             self._dense(2 * self.embedding_dim, "widen"),
@@ -197,7 +187,7 @@ class gMLPLayer(_ExampleLayer):  # noqa: N801 (the published name)
         self.spatial_projection.build((input_shape[0], self.embedding_dim, self.num_patches))
 
     def call(self, inputs, training=None):
-        self._check(inputs.shape, self.num_patches, self.embedding_dim)
+        check_tokens(self, inputs.shape)
         x = self.normalize1(inputs)
         projected = self.channel_projection1(x, training=training)
         u, v = ops.split(projected, 2, axis=-1)  # (batch, tokens, channels) each

@@ -105,3 +105,12 @@ def test_dropout_is_where_it_was_published():
         ["widen", "gelu", "dropout", "narrow"],
         ["widen", "gelu", "dropout"],
     ]
+
+
+@pytest.mark.parametrize(
+    "layer", [MLPMixerLayer(16, 12, 0.2), FNetLayer(12, 0.2), gMLPLayer(16, 12, 0.2)]
+)
+def test_channels_of_another_number_than_it_was_made_for(layer):
+    said = "built for 16 tokens of 12 channels, but got 16 tokens of 8 channels"
+    with pytest.raises(ValueError, match=said):
+        layer.build((None, 16, 8))

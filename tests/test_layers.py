@@ -191,7 +191,7 @@ def test_a_built_layer_refuses_another_number_of_tokens(name):
 
 @pytest.mark.parametrize("name", ["MLPMixerLayer", "gMLPLayer"])
 def test_the_example_refuses_another_number_of_tokens(name):
-    with pytest.raises(ValueError, match="made for 16 tokens, but got 15"):
+    with pytest.raises(ValueError, match="built for 16 tokens of 12 channels, but got 15"):
         LAYERS[name]()(inputs(name)[:, 1:])
 
 
