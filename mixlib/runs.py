@@ -10,6 +10,7 @@ import csv
 import dataclasses
 import datetime
 import fnmatch
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -26,8 +27,8 @@ import numpy as np
 from mixlib import data, presets
 
 _PACKAGE = pathlib.Path(__file__).parent
-# These read results and draw them; they have no part in a training.
-_NOT_TRAINED_WITH = {"runs.py", "plots.py", "convert.py"}
+# These choose, count, read and draw; what a training computes does not depend on them.
+_NOT_TRAINED_WITH = {"runs.py", "plots.py", "convert.py", "costs.py", "profiles.py"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +124,7 @@ class Run:
         return self.path / name
 
 
-def stored_runs_folder():
+def _stored_runs_folder():
     """Folder of the runs that the book quotes: in the installed package, or in the repository."""
     packaged = _PACKAGE / "stored_runs"
     return packaged if packaged.is_dir() else _PACKAGE.parent / "book" / "runs"
@@ -234,7 +235,7 @@ def load_run(name, folder=None):
     """
     path = pathlib.Path(name)
     if folder is not None or not (path / "metrics.json").is_file():
-        folder = pathlib.Path(folder or stored_runs_folder())
+        folder = pathlib.Path(folder or _stored_runs_folder())
         path = folder / name
         if not (path / "metrics.json").is_file():
             exist = ", ".join(_names(folder)) or "none"
@@ -264,7 +265,7 @@ def list_runs(folder=None, names="*"):
     list of Run
         Empty where there are none.
     """
-    folder = pathlib.Path(folder or stored_runs_folder())
+    folder = pathlib.Path(folder or _stored_runs_folder())
     return [load_run(folder / name) for name in fnmatch.filter(_names(folder), names)]
 
 
@@ -380,6 +381,7 @@ def tabulate(runs):
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")
 
 
+@functools.cache
 def source_checksum():
     """SHA-256 of the code that takes part in a training, to tell results of other code.
 

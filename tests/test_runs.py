@@ -212,7 +212,7 @@ def test_runs_of_other_code_are_marked(experiment, tmp_path):
 
 def test_stored_runs_are_found_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert runs.stored_runs_folder().is_dir()
+    assert runs._stored_runs_folder().is_dir()
     assert runs.list_runs() == [mixlib.load_run(run.name) for run in runs.list_runs()]
 
 
@@ -374,7 +374,7 @@ def test_a_class_belongs_to_one_superclass():
 def test_the_checksum_is_of_the_code_and_not_of_its_text(tmp_path, monkeypatch):
     def checksum(source):
         (tmp_path / "module.py").write_text(source)
-        return runs.source_checksum()
+        return runs.source_checksum.__wrapped__()
 
     monkeypatch.setattr(runs, "_PACKAGE", tmp_path)
     before = checksum('def double(x):\n    """Twice."""\n    return 2 * x\n')
@@ -428,14 +428,21 @@ def test_the_checksum_is_of_everything_that_trains(tmp_path, monkeypatch):
         target.parent.mkdir(exist_ok=True)
         target.write_text(path.read_text())
     monkeypatch.setattr(runs, "_PACKAGE", tmp_path)
-    before, same = runs.source_checksum(), set()
+    checksum = runs.source_checksum.__wrapped__
+    before, same = checksum(), set()
     for path in sorted(tmp_path.rglob("*.py")):
         text = path.read_text()
         path.write_text(text + "\nextra = 1\n")
-        if runs.source_checksum() == before:
+        if checksum() == before:
             same.add(path.name)
         path.write_text(text)
-    assert same == {"runs.py", "plots.py", "convert.py"}
+    assert same == {"runs.py", "plots.py", "convert.py", "costs.py", "profiles.py"}
+
+
+def test_the_checksum_is_computed_once(monkeypatch):
+    before = runs.source_checksum()
+    monkeypatch.setattr(runs, "_syntax", None)
+    assert runs.source_checksum() == before
 
 
 def test_changes_that_are_not_committed_show(tmp_path, monkeypatch, git):
