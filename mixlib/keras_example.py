@@ -52,6 +52,12 @@ class MLPMixerLayer(_ExampleLayer):
         Number of channels.
     dropout_rate : float
         Share of each perceptron's outputs that is dropped in training.
+
+    Raises
+    ------
+    ValueError
+        When a size is not positive, or the input is not (batch, tokens, channels) or has another
+        number of tokens or channels.
     """
 
     def __init__(self, num_patches, hidden_units, dropout_rate, **kwargs):
@@ -107,6 +113,12 @@ class FNetLayer(_ExampleLayer):
         Number of channels, and hidden width of the perceptron.
     dropout_rate : float
         Share of the perceptron's hidden values that is dropped in training.
+
+    Raises
+    ------
+    ValueError
+        When a size is not positive, or the input is not (batch, tokens, channels) or has another
+        number of channels.
     """
 
     def __init__(self, embedding_dim, dropout_rate, **kwargs):
@@ -156,6 +168,12 @@ class gMLPLayer(_ExampleLayer):  # noqa: N801 (the published name)
         Number of channels; the perceptron is twice as wide before the gate.
     dropout_rate : float
         Share of the values before the gate that is dropped in training.
+
+    Raises
+    ------
+    ValueError
+        When a size is not positive, or the input is not (batch, tokens, channels) or has another
+        number of tokens or channels.
     """
 
     def __init__(self, num_patches, embedding_dim, dropout_rate, **kwargs):

@@ -247,7 +247,7 @@ def augmentations(image, layer, count=8, columns=8):
     layer : keras.layers.Layer
         Called with ``training=True``.
     count : int
-        How many augmented versions.
+        How many images: the original, and one augmented version fewer.
     columns : int
         Images a row.
 

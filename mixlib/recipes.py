@@ -24,7 +24,8 @@ class Recipe:
     learning_rate : float
         At the start of the schedule "plateau", at the top of the schedule "cosine".
     learning_rates : Mapping
-        Learning rates of single models, by model name, where they differ from `learning_rate`.
+        Learning rates of single models, by model name. For these `learning_rate` does not count:
+        to change it for all, give ``learning_rates={}`` too.
     weight_decay : float
         Of AdamW: each step shrinks the weights by this share, times the learning rate.
     independent_decay : bool
@@ -58,7 +59,8 @@ class Recipe:
         the model itself does. Empty for none.
     mixup, cutmix : float
         Shares of the images that are blended with another, and that get a box of another; their
-        targets are mixed alike.
+        targets are mixed alike. Weights of a blend come from Beta(0.8, 0.8), as in DeiT's code;
+        shares that a box leaves from Beta(1, 1), as in the paper on CutMix.
     validation : {"stratified", "last"}
         Which training images validate: the same share of every class, drawn at random from the
         seed, or the last ones.
@@ -74,8 +76,9 @@ class Recipe:
     ----------
     Loshchilov and Hutter, SGDR, 2016 (cosine) and Decoupled weight decay regularization, 2017;
     Szegedy et al., Rethinking the Inception architecture, 2015 (label smoothing); Zhang et al.,
-    mixup, 2017; Yun et al., CutMix, 2019; Polyak and Juditsky, Acceleration of stochastic
-    approximation by averaging, 1992.
+    mixup, 2017; Yun et al., CutMix, 2019; Touvron et al., Training data-efficient image
+    transformers (DeiT), 2020; Polyak and Juditsky, Acceleration of stochastic approximation by
+    averaging, 1992.
     """
 
     name: str

@@ -25,10 +25,17 @@ class Experiment:
     Parameters
     ----------
     metrics : dict
-        Model, recipe, data, sizes, accuracies (0 to 1) and times.
+        ``model``, its name, ``parameters``, ``flops`` of an image, ``precision``; ``recipe``, a
+        dict, ``seed``, ``learning_rate``; ``dataset``, ``dataset_sha256``, ``train_images``,
+        ``validation_images``, ``test_images``; ``epochs`` that were trained, ``best_epoch`` (from
+        1), whose weights are measured; ``test_loss``, ``test_top_1``, ``test_top_5`` (0 to 1), the
+        same of the validation images (``validation_loss``, …); ``seconds_per_epoch``, the median,
+        ``devices``.
     history : dict
-        One list a column, one value an epoch: ``loss``, ``top_1``, ``top_5``, the same of the
-        validation images (``val_loss``, …), ``learning_rate``, ``seconds``.
+        One list a column, one value an epoch: ``loss``, ``top_1``, ``top_5``, averages over an
+        epoch's steps, with dropout and all that the recipe does to images and targets; the same of
+        the validation images after the epoch (``val_loss``, …), without; ``learning_rate`` at the
+        epoch's beginning; ``seconds`` that the epoch took, with its validation.
     model : keras.Model
         Trained, with the weights that the metrics were measured with.
     circumstances : dict
@@ -164,8 +171,9 @@ def run_experiment(
     epochs : int, optional
         Default: the recipe's.
     seed : int
-        Of the split, the order of the images, augmentation and dropout. The model's first weights
-        are older than this call: seed them with `keras.utils.set_random_seed` before making it.
+        Of the split, the order of the images, augmentation and dropout: the global seeds of Python,
+        NumPy and the backend are set from it at every epoch. The model's first weights are older
+        than this call: seed them with `keras.utils.set_random_seed` before making it.
     callbacks : sequence of keras.callbacks.Callback
         More callbacks.
     verbose : {"auto", 0, 1, 2}

@@ -59,7 +59,7 @@ def test_an_unknown_recipe():
         ({"reduce_factor": 2.0}, "reduce_factor must be from 0 to 1"),
         ({"stop_patience": -1}, "stop_patience must be from 0"),
         ({"validation_fraction": 3.0}, "validation_fraction must be from 0 to 1; got 3.0"),
-        ({"augmentation": {"shfit": 0.1}}, "augmentation has no shfit. It has: colour, erasing"),
+        ({"augmentation": {"slide": 0.1}}, "augmentation has no slide. It has: colour, erasing"),
     ],
 )
 def test_what_no_recipe_can_say(fields, said):

@@ -14,7 +14,8 @@ class FourierTransform(keras.layers.Layer):
     """Real part of the two-dimensional Fourier transform over tokens and channels.
 
     ``(batch, tokens, channels) -> (batch, tokens, channels)``, unnormalised, as in the paper: the
-    output's scale grows with the square root of tokens times channels.
+    output's scale grows with the square root of tokens times channels, and its first value is the
+    sum of all inputs. In float16, which ends at 65,504, it may overflow; bfloat16 reaches farther.
 
     Parameters
     ----------

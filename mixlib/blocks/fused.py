@@ -26,7 +26,7 @@ class LayerNorm(keras.layers.LayerNormalization):
         Added to the variance.
     **kwargs
         As for `keras.layers.LayerNormalization`. Only the last axis, with scale and centre, is
-        faster.
+        faster, and not in float64.
 
     References
     ----------

@@ -26,6 +26,11 @@ class MLP(keras.layers.Layer):
         Form of the GELU: the tanh approximation, or the one with the error function.
     kernel_initializer : str or keras.initializers.Initializer
 
+    Raises
+    ------
+    ValueError
+        When `hidden_dim` is not positive, or there is no such form of the GELU.
+
     References
     ----------
     Hendrycks and Gimpel, Gaussian Error Linear Units, 2016; Huang et al., Deep networks with
