@@ -1,4 +1,4 @@
-"""The book's figures: one function a figure, one style for all."""
+"""The book's figures: one function per figure, one style for all."""
 
 import itertools
 import math
@@ -235,7 +235,7 @@ def patches(image, patch_size):
     return figure
 
 
-def augmentations(image, layer, count=8, columns=8):
+def augmentations(image, layer, count=8):
     """Show an image and what an augmentation layer makes of it, several times.
 
     Where they differ in size, the smaller ones are enlarged, by repeating pixels.
@@ -248,8 +248,6 @@ def augmentations(image, layer, count=8, columns=8):
         Called with ``training=True``.
     count : int
         How many images: the original, and one augmented version fewer.
-    columns : int
-        Images a row.
 
     Returns
     -------
@@ -264,7 +262,7 @@ def augmentations(image, layer, count=8, columns=8):
     height, width, _ = np.max([picture.shape for picture in pictures], axis=0)
     y, x = np.arange(height)[:, None], np.arange(width)
     pictures = [p[y * p.shape[0] // height, x * p.shape[1] // width] for p in pictures]
-    return images(pictures, titles, columns)
+    return images(pictures, titles)
 
 
 def learning_curves(histories, published=None):

@@ -43,19 +43,16 @@ class PositionEmbedding(keras.layers.Layer):
             initializer=self.initializer.clone(),
         )
 
-    def call(self, inputs, start_index=0):
-        """Embeddings of positions `start_index`, `start_index` + 1, …, one for every token."""
+    def call(self, inputs):
         check_tokens(self, inputs.shape)
         length = inputs.shape[1]
-        if start_index < 0 or start_index + length > self.sequence_length:
+        if length > self.sequence_length:
             raise ValueError(
-                f"Positions {start_index} to {start_index + length - 1} were asked for, but there "
-                f"are embeddings for 0 to {self.sequence_length - 1}. Shorten the sequence, or "
-                "make the layer with a larger sequence_length."
+                f"{length} tokens came, but there are embeddings for {self.sequence_length}. "
+                "Shorten the sequence, or make the layer with a larger sequence_length."
             )
         # (sequence_length, channels) -> (tokens, channels) -> (batch, tokens, channels)
-        embeddings = self.embeddings[start_index : start_index + length]
-        return ops.broadcast_to(embeddings, ops.shape(inputs))
+        return ops.broadcast_to(self.embeddings[:length], ops.shape(inputs))
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -27,16 +27,9 @@ def test_a_shorter_sequence_takes_the_first_rows(layer):
     np.testing.assert_array_equal(to_numpy(layer(np.zeros((1, 4, 4))))[0], table[:4])
 
 
-def test_start_index(layer):
-    table = to_numpy(layer.embeddings)
-    output = layer(np.zeros((1, 4, 4)), start_index=2)
-    np.testing.assert_array_equal(to_numpy(output)[0], table[2:])
-
-
-@pytest.mark.parametrize("length, start", [(7, 0), (6, 1), (4, 3), (2, -1)])
-def test_positions_that_do_not_exist(layer, length, start):
-    with pytest.raises(ValueError, match="there are embeddings for 0 to 5"):
-        layer(np.zeros((1, length, 4)), start_index=start)
+def test_positions_that_do_not_exist(layer):
+    with pytest.raises(ValueError, match="7 tokens came, but there are embeddings for 6"):
+        layer(np.zeros((1, 7, 4)))
 
 
 def test_an_unknown_number_of_positions(layer):
