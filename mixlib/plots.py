@@ -79,11 +79,11 @@ def overview(size=8):
     column = picture[:, middle * step : (middle + 1) * step].reshape(size, step, step, 3)
     places = np.arange(size)
     random = np.random.RandomState(1)
-    mixers = {
+    sums = {
         "MLP-Mixer\nsums, learned": np.tanh(random.normal(size=(size, size))),
         "FNet\nsums, given": np.cos(2 * np.pi * np.outer(places, places) / size),
-        "gMLP\na gate, learned": 0.4 * random.normal(size=(size, size)),
     }
+    gate = {"gMLP\na gate, learned": 0.4 * random.normal(size=(size, size))}
     with style():
         figure, (whole, *panels) = plt.subplots(
             1, 4, figsize=(9.6, 3.9), width_ratios=(1.8, 1, 1, 1)
@@ -99,9 +99,9 @@ def overview(size=8):
         frame = {"fill": False, "linewidth": 3, "edgecolor": COLOURS[1], "clip_on": False}
         whole.add_patch(plt.Rectangle(corner, step + 3, len(cut) + 3, **frame))
         whole.set_title("A picture is a sequence of patches\n", fontsize="large")
-        for axes, (title, matrix) in zip(panels, mixers.items(), strict=True):
+        for axes, (title, matrix) in zip(panels, (sums | gate).items(), strict=True):
             mixed = np.tensordot(matrix, column - column.mean(), 1)
-            if title.startswith("gMLP"):
+            if title in gate:
                 mixed = column * (1 + 0.5 * mixed / mixed.std()).clip(0)
                 for token in range(size):
                     axes.plot((0.4, 2.6), (-token, -token), color="black", linewidth=1.5)
