@@ -132,7 +132,7 @@ def _row_of_gmlp(hidden_dim):
 def _row_of_fnet(hidden_dim, num_blocks, mlp_dim):
     block = {
         "mlp_dim": mlp_dim, "dropout_rate": 0.0, "gelu": "tanh", "implementation": "fft",
-        "kernel_initializer": None,
+        "fourier_norm": "backward", "kernel_initializer": None,
     }  # fmt: skip
     return Preset(
         "fnet", 224, 16, hidden_dim, num_blocks, block, FNET_PAPER, positional_encoding=True
@@ -193,6 +193,7 @@ PRESETS = types.MappingProxyType(
             12,
             0.05,
             implementation="dft",
+            fourier_norm="ortho",
             kernel_initializer="lecun_normal",
         ),
         "gmlp": _strong(_row_of_gmlp(192), 16, 0.1),

@@ -196,6 +196,7 @@ RECIPES = {
         batch_size=512,
         drop_incomplete=True,
         learning_rate=2e-3,
+        learning_rates={"fnet": 1e-3},  # norms after the sums: it learns nothing at twice that
         weight_decay=0.05,
         decayed="kernels",
         clip_norm=1.0,

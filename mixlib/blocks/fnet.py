@@ -1,5 +1,7 @@
 """FNet: the tokens are mixed by a Fourier transform, which has no weights."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
@@ -13,12 +15,15 @@ from mixlib.checks import check_gelu, check_tokens, check_whole
 class FourierTransform(keras.layers.Layer):
     """Real part of the two-dimensional Fourier transform over tokens and channels.
 
-    ``(batch, tokens, channels) -> (batch, tokens, channels)``, unnormalised, as in the paper: the
-    output's scale grows with the square root of tokens times channels, and its first value is the
-    sum of all inputs. In float16, which ends at 65,504, it may overflow; bfloat16 reaches farther.
+    ``(batch, tokens, channels) -> (batch, tokens, channels)``
 
     Parameters
     ----------
+    norm : {"backward", "ortho"}
+        As NumPy calls them. ``"backward"``: unnormalised, as in the paper. The output's scale grows
+        with the square root of tokens times channels, and its first value is the sum of all inputs.
+        In float16, which ends at 65,504, it may overflow; bfloat16 reaches farther. ``"ortho"``:
+        divided by that square root, so that the transform keeps the length of what it transforms.
     implementation : {"fft", "dft"}
         ``"fft"``: the backend's fast transform, in float32 (other precisions are cast there and
         back). ``"dft"``: products with cosine and sine matrices, in the layer's own precision.
@@ -28,18 +33,21 @@ class FourierTransform(keras.layers.Layer):
     Raises
     ------
     ValueError
-        For an unknown implementation, or an input that is not (batch, tokens, channels).
+        For an unknown norm or implementation, or an input that is not (batch, tokens, channels).
 
     References
     ----------
     Lee-Thorp et al., FNet: Mixing Tokens with Fourier Transforms, 2021, section 3.2, equation 3.
     """
 
-    def __init__(self, implementation="fft", **kwargs):
+    def __init__(self, implementation="fft", norm="backward", **kwargs):
         super().__init__(**kwargs)
+        if norm not in ("backward", "ortho"):
+            raise ValueError(f'norm must be "backward" or "ortho"; got {norm!r}.')
         if implementation not in ("fft", "dft"):
             raise ValueError(f'implementation must be "fft" or "dft"; got {implementation!r}.')
         self.implementation = implementation
+        self.norm = norm
 
     def build(self, input_shape):
         check_tokens(self, input_shape)
@@ -51,33 +59,39 @@ class FourierTransform(keras.layers.Layer):
     def _fft(self, x):
         real = ops.cast(x, "float32")
         real, _ = ops.fft2((real, ops.zeros_like(real)))
+        if self.norm == "ortho":
+            real = real / math.sqrt(x.shape[1] * x.shape[2])
         return ops.cast(real, x.dtype)
 
     def _dft(self, x):
         # Re(F_t x F_c) = C_t x C_c - S_t x S_c, with F = C - iS the DFT matrix. The two products
         # over the channels are one with the matrices side by side; so are those over the tokens.
         _, tokens, channels = x.shape
-        over_channels = ops.convert_to_tensor(np.concatenate(_dft_matrices(channels), 1), x.dtype)
-        cosine, sine = _dft_matrices(tokens)
+        over_channels = ops.convert_to_tensor(np.concatenate(self._matrices(channels), 1), x.dtype)
+        cosine, sine = self._matrices(tokens)
         over_tokens = ops.convert_to_tensor(np.concatenate([cosine, -sine], 1), x.dtype)
         # (batch, tokens, channels) -> (batch, tokens, 2, channels) -> (batch, 2 tokens, channels)
         x = ops.matmul(ops.reshape(x, (-1, channels)), over_channels)
         x = ops.transpose(ops.reshape(x, (-1, tokens, 2, channels)), (0, 2, 1, 3))
         return ops.matmul(over_tokens, ops.reshape(x, (-1, 2 * tokens, channels)))
 
+    def _matrices(self, size):
+        """Cosine and sine matrices of the transform, each (size, size) in float32."""
+        # The product is reduced modulo the size first: large angles would lose digits.
+        steps = np.outer(np.arange(size), np.arange(size)) % size
+        angles = 2 * np.pi * steps / size
+        scale = 1 if self.norm == "backward" else 1 / math.sqrt(size)
+        return tuple((scale * part).astype("float32") for part in (np.cos(angles), np.sin(angles)))
+
     def compute_output_shape(self, input_shape):
         return input_shape
 
     def get_config(self):
-        return {**super().get_config(), "implementation": self.implementation}
-
-
-def _dft_matrices(size):
-    """Cosine and sine matrices of the discrete Fourier transform, each (size, size) in float32."""
-    # The product is reduced modulo the size first: large angles would lose digits.
-    steps = np.outer(np.arange(size), np.arange(size)) % size
-    angles = 2 * np.pi * steps / size
-    return np.cos(angles).astype("float32"), np.sin(angles).astype("float32")
+        return {
+            **super().get_config(),
+            "implementation": self.implementation,
+            "norm": self.norm,
+        }
 
 
 def fnet_initializer(initializer=None):
@@ -99,6 +113,9 @@ class FNetBlock(keras.layers.Layer):
         Form of the GELU. The official code uses the tanh approximation.
     implementation : {"fft", "dft"}
         How the Fourier transform is computed; see `FourierTransform`.
+    fourier_norm : {"backward", "ortho"}
+        How it is normalised. "backward", the paper's, is so large that next to nothing is left of
+        the residual it is added to: ``sqrt(tokens * channels / 2)`` times as large.
     kernel_initializer : str or keras.initializers.Initializer, optional
         Default: N(0, 0.02), which suits the paper's 768 channels. With far fewer, the perceptron
         adds next to nothing at first; "lecun_normal" grows as the width shrinks.
@@ -125,6 +142,7 @@ class FNetBlock(keras.layers.Layer):
         dropout_rate=0.0,
         gelu="tanh",
         implementation="fft",
+        fourier_norm="backward",
         kernel_initializer=None,
         stochastic_depth_rate=0.0,
         **kwargs,
@@ -134,6 +152,7 @@ class FNetBlock(keras.layers.Layer):
         self.dropout_rate = dropout_rate
         self.gelu = check_gelu(gelu)
         self.implementation = implementation
+        self.fourier_norm = fourier_norm
         self.kernel_initializer = fnet_initializer(kernel_initializer)
         self.stochastic_depth_rate = stochastic_depth_rate
 
@@ -145,7 +164,7 @@ class FNetBlock(keras.layers.Layer):
             return LayerNorm(epsilon=1e-12, dtype=self.dtype_policy, name=name)
 
         self.fourier = FourierTransform(
-            self.implementation, dtype=self.dtype_policy, name="fourier"
+            self.implementation, self.fourier_norm, dtype=self.dtype_policy, name="fourier"
         )
         self.mixing_norm, self.output_norm = norm("mixing_norm"), norm("output_norm")
         self.feed_forward = MLP(
@@ -177,6 +196,7 @@ class FNetBlock(keras.layers.Layer):
             "dropout_rate": self.dropout_rate,
             "gelu": self.gelu,
             "implementation": self.implementation,
+            "fourier_norm": self.fourier_norm,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "stochastic_depth_rate": self.stochastic_depth_rate,
         }
