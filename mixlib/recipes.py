@@ -189,7 +189,8 @@ RECIPES = {
         warmup_epochs=3,
         label_smoothing=0.1,
     ),
-    # All that is known to help a small model without attention on 50,000 images. Not yet measured.
+    # All that is known to help a small model without attention on 50,000 images. Half of its epochs
+    # gave 64 to 69 % on CIFAR-100: see book/runs, *-strong-seed0.
     "strong": Recipe(
         "strong",
         epochs=300,

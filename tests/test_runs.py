@@ -149,7 +149,8 @@ def test_stored_weights_are_few_and_belong_to_their_figures():
     for run in stored:
         found = run.load_predictions()
         right = found["classes"] == found["labels"][:, None]
-        assert right[:, 0].mean() == pytest.approx(run.metrics["test_top_1"])
+        # Figures and predictions were computed in batches of different sizes.
+        assert right[:, 0].mean() == pytest.approx(run.metrics["test_top_1"], abs=5e-4)
         assert right.any(axis=1).mean() == pytest.approx(run.metrics["test_top_5"], abs=5e-4)
 
 
