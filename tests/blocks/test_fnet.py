@@ -15,11 +15,12 @@ def tokens(shape=(3, 16, 12), seed=0):
 
 
 @both_ways
+@pytest.mark.parametrize("norm", ["backward", "ortho"])
 @pytest.mark.parametrize("shape", [(3, 16, 12), (2, 64, 256), (1, 7, 5), (2, 1, 8), (1, 196, 768)])
-def test_equals_numpy(implementation, shape):
+def test_equals_numpy(implementation, norm, shape):
     x = tokens(shape)
-    expected = np.fft.fft2(x).real
-    output = to_numpy(mixlib.FourierTransform(implementation=implementation)(x))
+    expected = np.fft.fft2(x, norm=norm).real
+    output = to_numpy(mixlib.FourierTransform(implementation, norm)(x))
     assert np.abs(output - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
@@ -78,6 +79,27 @@ def test_low_precision(implementation, dtype):
 def test_unknown_implementation():
     with pytest.raises(ValueError, match='"fft" or "dft"; got \'slow\''):
         mixlib.FourierTransform(implementation="slow")
+
+
+def test_unknown_norm():
+    with pytest.raises(ValueError, match='"backward" or "ortho"; got \'forward\''):
+        mixlib.FourierTransform(norm="forward")
+
+
+@both_ways
+def test_an_orthonormal_transform_leaves_the_residual_its_part(implementation):
+    """The paper's transform has ``SC / 2`` times the variance of what it is added to, this half."""
+    x = tokens((4, 64, 48))
+    sizes = {}
+    for norm in ("backward", "ortho"):
+        block = mixlib.FNetBlock(96, implementation=implementation, fourier_norm=norm)
+        block.build(x.shape)
+        again = mixlib.FNetBlock.from_config(block.get_config())
+        again.build(x.shape)
+        for one in (block, again):
+            sizes.setdefault(norm, []).append(np.var(to_numpy(one.fourier(x))) / np.var(x))
+    assert sizes["backward"] == pytest.approx([64 * 48 / 2] * 2, rel=0.05)
+    assert sizes["ortho"] == pytest.approx([0.5] * 2, rel=0.05)
 
 
 def test_block_equals_its_equations():
