@@ -149,9 +149,10 @@ def test_stored_weights_are_few_and_belong_to_their_figures():
     for run in stored:
         found = run.load_predictions()
         right = found["classes"] == found["labels"][:, None]
-        # Figures and predictions were computed in batches of different sizes.
+        on_gpu = "NVIDIA" in run.metrics["device"]  # see book/origins.md
         assert right[:, 0].mean() == pytest.approx(run.metrics["test_top_1"], abs=5e-4)
-        assert right.any(axis=1).mean() == pytest.approx(run.metrics["test_top_5"], abs=5e-4)
+        missing = right.any(axis=1).mean() - run.metrics["test_top_5"]
+        assert 0 < missing < 3e-3 if on_gpu else abs(missing) < 5e-4
 
 
 def test_a_run_is_never_written_over(experiment, tmp_path):

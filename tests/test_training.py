@@ -87,6 +87,16 @@ def test_reported_figures_are_those_of_the_weights_that_count(dataset, restore):
     assert metrics["test_top_5"] == pytest.approx((own >= fifth).mean(), abs=1e-6)
 
 
+def test_scores_of_answers():
+    """Of equal scores the first class wins; what is no number is never the better answer."""
+    logits = np.zeros((4, 7), "float32")
+    logits[1, 6], logits[2, :5], logits[3, 3:] = 1, [5, 4, 3, 2, 1], np.nan
+    scores = mixlib.training._scores(logits[:3], np.array([5, 6, 4]))
+    losses = -np.log([1 / 7, np.e / (6 + np.e), np.e / np.exp(logits[2]).sum()])
+    assert scores == pytest.approx({"loss": losses.mean(), "top_1": 1 / 3, "top_5": 2 / 3})
+    assert mixlib.training._scores(logits[3:], np.array([3]))["top_1"] == 0
+
+
 def test_an_epoch_without_a_loss_is_not_the_best(dataset):
     class Spoil(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
