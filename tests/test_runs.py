@@ -7,6 +7,7 @@ import subprocess
 import types
 
 import describe_cifar100
+import halve_weights
 import keras
 import numpy as np
 import pytest
@@ -153,6 +154,21 @@ def test_stored_weights_are_few_and_belong_to_their_figures():
         assert right[:, 0].mean() == pytest.approx(run.metrics["test_top_1"], abs=5e-4)
         missing = right.any(axis=1).mean() - run.metrics["test_top_5"]
         assert 0 < missing < 3e-3 if on_gpu else abs(missing) < 5e-4
+
+
+def test_halved_weights_are_read_as_before(untrained, tmp_path):
+    model = mixlib.create("gmlp_tiny", num_blocks=1)
+    metrics = {"model": "gmlp_tiny", "dataset": "cifar100", "overrides": {"num_blocks": 1}}
+    run = mixlib.save_run(untrained(model, **metrics), tmp_path / "one", weights=True)
+    before = (run.path / "model.weights.h5").stat().st_size
+    halve_weights.halve(run.path / "model.weights.h5")
+    assert (run.path / "model.weights.h5").stat().st_size < 0.6 * before
+    assert [path.name for path in run.path.glob("*weights*")] == ["model.weights.h5"]
+    for mine, theirs in zip(run.load_model().weights, model.weights, strict=True):
+        assert mine.dtype == theirs.dtype
+        mine, theirs = map(keras.ops.convert_to_numpy, (mine, theirs))
+        halved = theirs.astype("float16").astype("float32") if theirs.ndim > 1 else theirs
+        np.testing.assert_array_equal(mine, halved)
 
 
 def test_a_run_is_never_written_over(experiment, tmp_path):
