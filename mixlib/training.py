@@ -245,7 +245,7 @@ def run_experiment(
     if fitted is not model:
         model.set_weights(fitted.get_weights())
         augment.adapt(model, dataset.x_train)  # the layers keep what follows from these weights
-    if trainee is not model:
+    if trainee is not model:  # it comes back compiled in any case
         compile_model(model, recipe, (len(batches), epochs))
 
     def measure(images, labels):
