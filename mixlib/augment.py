@@ -272,9 +272,17 @@ def augmentation(colour=0.0, erasing=0.0, seed=None, **affine):
                 (erasing, erasing), scale=(0.02, 0.33), fill_value=128, **options, name="erasing"
             )
         )
-    model = keras.Sequential(layers, name="augmentation")
+    model = _InTrainingOnly(layers, name="augmentation")
     model.dtype_policy = "float32"
     return model
+
+
+@keras.saving.register_keras_serializable("mixlib")
+class _InTrainingOnly(keras.Sequential):
+    """Layers that act where training is said. Keras' own augment when nothing is said, too."""
+
+    def call(self, inputs, training=False, **kwargs):
+        return super().call(inputs, training=training, **kwargs)
 
 
 def normalization(mean=CIFAR100_MEAN, variance=CIFAR100_VARIANCE):

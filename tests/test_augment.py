@@ -233,6 +233,17 @@ def test_augmentation_keeps_the_range_of_pixels_and_changes_every_image(images):
     np.testing.assert_allclose(to_numpy(layers(images, training=False)), images, atol=1e-3)
 
 
+def test_augmentation_waits_to_be_told_of_a_training(images):
+    layers = augment.augmentation(colour=0.4, erasing=1.0, rotation=10.0, seed=0)
+    inputs = keras.Input((32, 32, 3))
+    for used in (layers, keras.Model(inputs, layers(inputs))):
+        copy = type(used).from_config(used.get_config())
+        for one in (used, copy):
+            np.testing.assert_allclose(to_numpy(one(images)), images, atol=1e-3)
+            changed = to_numpy(one(images, training=True))
+            assert (np.abs(changed - images).mean(axis=(1, 2, 3)) > 1).all()
+
+
 def test_about_the_asked_share_of_images_loses_a_box(images):
     layers = augment.augmentation(erasing=0.25, horizontal_flip=False, seed=0)
     output = to_numpy(layers(np.concatenate([images] * 8), training=True))
