@@ -4,10 +4,10 @@ import numbers
 from collections.abc import Iterable
 
 
-def check_whole(name, value):
-    """Return `value` as an int, or raise ValueError when it is not a positive whole number."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise ValueError(f"{name} must be a whole number, 1 or more; got {value!r}.")
+def check_whole(name, value, least=1):
+    """Return `value` as an int, or raise ValueError when it is no whole number from `least` on."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise ValueError(f"{name} must be a whole number, {least} or more; got {value!r}.")
     return int(value)
 
 

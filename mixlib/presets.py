@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from mixlib import augment, blocks, costs, keras_example
-from mixlib.checks import height_and_width
+from mixlib.checks import check_whole, height_and_width
 from mixlib.classifier import build_classifier
 from mixlib.patches import num_patches
 
@@ -243,7 +243,8 @@ def create(name, num_classes=None, image_size=None, preprocessing=None, **overri
     Raises
     ------
     ValueError
-        For an unknown name or override; the message lists those that exist.
+        For an unknown name or override, where the message lists those that exist, and for a value
+        that can't be used.
 
     Examples
     --------
@@ -271,10 +272,16 @@ def create(name, num_classes=None, image_size=None, preprocessing=None, **overri
         block=preset.block | {key: overrides[key] for key in overrides if key in preset.block},
         **{key: value for key, value in overrides.items() if key in fields},
     )
+    check_whole("num_blocks", preset.num_blocks, least=0)
     if preprocessing is None:
         preprocessing = preset.preprocessing
     if isinstance(preprocessing, Mapping):
         preprocessing = augment.preprocessing(**preprocessing)
+    elif preprocessing and not isinstance(preprocessing, keras.layers.Layer):
+        raise ValueError(
+            "preprocessing must be a layer, a mapping with arguments of "
+            f"mixlib.augment.preprocessing, or False for nothing; got {preprocessing!r}."
+        )
     return _build(name, preset, preprocessing or None)
 
 

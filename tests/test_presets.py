@@ -196,6 +196,13 @@ def test_names_that_do_not_exist():
         mixlib.create("mixer_tiny", mlp_dim=3)
 
 
+def test_values_that_cannot_be_used():
+    with pytest.raises(ValueError, match="num_blocks must be a whole number, 0 or more; got -1"):
+        mixlib.create("mixer_tiny", num_blocks=-1)
+    with pytest.raises(ValueError, match="preprocessing must be a layer, .* got 'flip'"):
+        mixlib.create("mixer_tiny", preprocessing="flip")
+
+
 def test_table_of_presets(table):
     assert list(table.index) == list(PRESETS)
     assert table.loc["mixer_b16", "hidden_dim"] == 768
