@@ -17,7 +17,7 @@ PYTHON = {
 COMMANDS = {
     "a notebook, smoke profile": [
         *(sys.executable, "-m", "pytest", "--nbval-lax", "-q"),
-        "notebooks/05_mlp_mixer.ipynb",
+        "notebooks/06_mlp_mixer.ipynb",
     ],
 }
 # The book is built anew: Sphinx leaves pages alone that have not changed.

@@ -114,11 +114,11 @@ def test_runs_in_colab(path, environment, wheel, tmp_path):
         if cell.cell_type == "code"
     }
     for cell in notebook.cells:
-        # One cell of chapter 11 draws photographs, and says so where it has none.
+        # One cell of "What they get wrong" draws photographs, and says so where it has none.
         photographs = cell.source.startswith('if dataset.name == "cifar100"')
         if "mystnb" in cell.metadata and not photographs:
             assert any("image/png" in output.data for output in outputs[cell.id]), cell.source
-    if path.stem == "08_results":  # the stored trainings came along in the wheel
+    if path.stem == "09_published_results":  # the stored trainings came along in the wheel
         shown = json.dumps([output for cell in outputs.values() for output in cell])
         stored = [path.parent.name for path in ROOT.glob("book/runs/*/metrics.json")]
         packed = zipfile.ZipFile(wheel).namelist()
