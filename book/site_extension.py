@@ -76,10 +76,19 @@ def draw_preview(app, error):
         figure.savefig(pathlib.Path(app.outdir, PREVIEW), dpi=100)
 
 
+def remove_other_pages(app, error):
+    """Remove what an earlier build made of pages that the book no longer has."""
+    for folder in ("book", "notebooks") if not error else ():
+        for path in pathlib.Path(app.outdir, folder).rglob("*.html"):
+            if path.relative_to(app.outdir).with_suffix("").as_posix() not in app.env.found_docs:
+                path.unlink()
+
+
 def setup(app):
     os.environ["PYTHONSTARTUP"] = str(FOLDER / "show_figures.py")
     app.connect("config-inited", set_address)
     app.connect("doctree-read", mark_figures)
     app.connect("html-page-context", complete_page, priority=502)  # after the theme's buttons
     app.connect("build-finished", draw_preview)
+    app.connect("build-finished", remove_other_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

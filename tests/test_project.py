@@ -5,10 +5,12 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import types
 import zipfile
 
 import campaign
 import pytest
+import site_extension
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -33,6 +35,17 @@ def make(*arguments, **environment):
 def test_make_runs_the_smoke_profile_whatever_is_exported(tmp_path, exported, seen):
     (tmp_path / "show").write_text("show: ; @echo $$KERAS_BACKEND $$MIXLIB_PROFILE")
     assert make("-f", "Makefile", "-f", tmp_path / "show", "show", **exported).strip() == seen
+
+
+def test_a_page_that_left_the_book_leaves_the_site(tmp_path):
+    pages = [tmp_path / f"{name}.html" for name in ("index", "notebooks/01_a", "notebooks/02_b")]
+    (tmp_path / "notebooks").mkdir()
+    for page in pages:
+        page.touch()
+    app = types.SimpleNamespace(outdir=tmp_path, env=types.SimpleNamespace())
+    app.env.found_docs = {"book/intro", "notebooks/02_b"}
+    site_extension.remove_other_pages(app, None)
+    assert [page.exists() for page in pages] == [True, False, True]
 
 
 def test_clean_leaves_trainings_alone():
