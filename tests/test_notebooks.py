@@ -151,8 +151,19 @@ def test_no_absolute_paths(path):
 
 
 @each_chapter
+def test_goes_the_way_of_a_chapter(path):
+    texts = [cell.source for cell in cells_of(path, "markdown")]
+    goals = texts[0].split("After this chapter you will be able to")[1]
+    assert len(re.findall(r"(?m)^- ", goals)) == 3
+    assert [title for _, title in headings_of(path)][-2:] == ["Exercises", "What to remember"]
+    whole = "\n".join(texts)
+    assert re.findall(r"(?m)^\*\*(\d)\.\*\*", whole) == ["1", "2", "3"]
+    assert "**Further reading.**" in texts[-1]
+    assert len(re.findall(r"[A-Za-z][\w'’-]*", whole)) < 2_800  # twelve minutes
+
+
+@each_chapter
 def test_exercises_have_folded_solutions(path):
-    assert "Exercises" in [title for _, title in headings_of(path)]
     solutions = [cell for cell in cells_of(path) if "solution" in tags_of(cell)]
     assert solutions
     for cell in solutions:
