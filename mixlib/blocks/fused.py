@@ -2,9 +2,9 @@
 
 Both compute what Keras computes. On a CPU most of their time goes into reading and writing the same
 tensor again for every small operation, and again for every small operation's gradient. Here each is
-one function, and its gradient another, which XLA compiles to a loop or two. Row and column sums are
-matrix products with ones, the fastest sums that a CPU has. At inference, on accelerators and on
-PyTorch, whose own are fast, Keras' layers run as they are.
+one function, and its gradient another, which XLA compiles to a loop or two. Sums along a row are
+matrix products, the fastest sums that a CPU has. At inference, on accelerators and on PyTorch,
+whose own are fast, Keras' layers run as they are.
 """
 
 import functools
@@ -118,19 +118,14 @@ def _norm_backwards(x, mean, scale, gamma, upstream):
     weights = gamma / gamma.shape[0]
     along = _weighted_rows(upstream * normed, weights)  # what a change of the scale gives
     gradient = scale * (upstream * gamma - _weighted_rows(upstream, weights) - normed * along)
-    return gradient, _columns(upstream * normed), _columns(upstream)
+    outer = tuple(range(x.ndim - 1))
+    return gradient, ops.sum(upstream * normed, outer), ops.sum(upstream, outer)
 
 
 def _weighted_rows(x, weights):
     """Weighted sums over the last axis, which stays with a length of 1."""
     sums = ops.matmul(ops.reshape(x, (-1, x.shape[-1])), weights[:, None])
     return ops.reshape(sums, (*ops.shape(x)[:-1], 1))
-
-
-def _columns(x):
-    """Sums over all axes but the last."""
-    x = ops.reshape(x, (-1, x.shape[-1]))
-    return ops.reshape(ops.matmul(ops.ones_like(x[None, :, 0]), x), (-1,))
 
 
 def _gelu(x, form):
