@@ -40,7 +40,7 @@ class LayerNorm(keras.layers.LayerNormalization):
         usual = self.gamma is None or self.beta is None or len(self.gamma.shape) != 1
         usual = usual or self.axis not in (-1, [-1], inputs.ndim - 1, [inputs.ndim - 1])
         usual = usual or getattr(self, "rms_scaling", False) or self.compute_dtype == "float64"
-        if not training or usual or not _on_cpu():
+        if not training or usual or not on_cpu():
             return super().call(inputs)
         gamma, beta = ops.cast(self.gamma, "float32"), ops.cast(self.beta, "float32")
         outputs = _norm(ops.cast(inputs, "float32"), gamma, beta, self.epsilon)
@@ -66,7 +66,7 @@ class GELU(keras.layers.Layer):
         self.form = check_gelu(form)
 
     def call(self, x, training=None):
-        if not training or not _on_cpu():
+        if not training or not on_cpu():
             return ops.gelu(x, approximate=self.form == "tanh")
         return _gelu(x, self.form)
 
@@ -78,7 +78,7 @@ class GELU(keras.layers.Layer):
 
 
 @functools.cache
-def _on_cpu():
+def on_cpu():
     """Whether the backend is one that gains, and has nothing faster than a CPU."""
     if keras.backend.backend() not in ("tensorflow", "jax"):
         return False

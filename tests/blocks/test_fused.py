@@ -115,7 +115,7 @@ def test_training_takes_the_fast_form_and_nothing_else_does(monkeypatch):
     taken = []
     monkeypatch.setattr(fused, "_norm", lambda x, *args: taken.append("norm") or x)
     monkeypatch.setattr(fused, "_gelu", lambda x, form: taken.append(form) or x)
-    monkeypatch.setattr(fused, "_on_cpu", lambda: True)
+    monkeypatch.setattr(fused, "on_cpu", lambda: True)
     layers = keras.Sequential([LayerNorm(), GELU("tanh")])
     x = tokens((2, 3, 8))
     layers(x)
@@ -123,7 +123,7 @@ def test_training_takes_the_fast_form_and_nothing_else_does(monkeypatch):
     assert taken == []
     layers(x, training=True)
     assert taken == ["norm", "tanh"]
-    monkeypatch.setattr(fused, "_on_cpu", lambda: False)
+    monkeypatch.setattr(fused, "on_cpu", lambda: False)
     layers(x, training=True)
     assert taken == ["norm", "tanh"]
 
@@ -136,8 +136,8 @@ def test_unknown_form():
 @pytest.mark.parametrize("devices, fast", [(["cpu:0", "cpu:1"], True), (["cpu:0", "gpu:0"], False)])
 def test_the_fast_forms_are_for_a_cpu_alone(monkeypatch, devices, fast):
     monkeypatch.setattr(keras.distribution, "list_devices", lambda: devices)
-    fused._on_cpu.cache_clear()
+    fused.on_cpu.cache_clear()
     try:
-        assert fused._on_cpu() == (fast and keras.backend.backend() != "torch")
+        assert fused.on_cpu() == (fast and keras.backend.backend() != "torch")
     finally:
-        fused._on_cpu.cache_clear()
+        fused.on_cpu.cache_clear()
