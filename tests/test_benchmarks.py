@@ -15,6 +15,7 @@ from benchmarks import (
     against_timm,
     growth,
     inference,
+    loop,
     measure,
     stock,
     training,
@@ -128,6 +129,15 @@ def test_training_rows(tmp_path, monkeypatch):
     assert all(row["images_per_second"] > 0 for row in written["rows"])
     assert written["rows"][0]["speedup"] == 1
     assert {"device", "instructions", "versions", "date", "commit"} <= set(written["machine"])
+
+
+def test_loop_rows(tmp_path, capfd):
+    loop.main("--models keras_mixer --steps 20 --rounds 2 --out".split() + [str(tmp_path)])
+    (path,) = tmp_path.glob("loop-*.json")
+    rows = json.loads(path.read_text())["rows"]
+    assert [row["steps_a_call"] for row in rows] == list(loop.STEPS_A_CALL)
+    assert all(row["seconds"] > 0 for row in rows) and rows[0]["speedup"] == 1
+    assert "20/20" in capfd.readouterr().out  # all steps, as a training shows them
 
 
 def test_measuring_again_leaves_the_books_figures_alone():

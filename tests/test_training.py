@@ -130,6 +130,31 @@ def test_a_seed_repeats_an_experiment(dataset):
     assert any(not np.allclose(one, two) for one, two in zip(*trained[1:], strict=True))
 
 
+@pytest.mark.parametrize("on_cpu", [True, False])
+def test_an_accelerator_does_not_wait_for_the_metrics_on_jax(monkeypatch, on_cpu):
+    monkeypatch.setattr(training.fused, "on_cpu", lambda: on_cpu)
+    model = small_model()
+    training.compile_model(model)
+    many = keras.backend.backend() == "jax" and not on_cpu
+    assert model.steps_per_execution == (16 if many else 1)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="elsewhere each step is a call")
+@pytest.mark.parametrize("mixup", [0.0, 0.5])  # with it, Keras trains a model around the model
+def test_several_steps_a_call_are_the_same_steps(dataset, monkeypatch, mixup):
+    recipe = Recipe("r", batch_size=8, mixup=mixup)  # 34 steps: 16, 16 and 2
+    left = []
+    for count in (1, 16):
+        monkeypatch.setattr(training, "_steps_a_call", lambda count=count: count)
+        model = small_model()
+        experiment = mixlib.run_experiment(model, dataset, recipe, epochs=2, verbose=0)
+        del experiment.history["seconds"]
+        left.append((experiment.history, experiment.metrics["test_loss"], weights_of(model)))
+    assert left[0][:2] == left[1][:2]
+    for one, other in zip(left[0][2], left[1][2], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_learns(dataset):
     recipe = Recipe("eager", learning_rate=1e-2, batch_size=32)
     history = mixlib.run_experiment(small_model(), dataset, recipe, epochs=5, verbose=0).history
