@@ -58,7 +58,8 @@ bench: .venv/ready  ## measure speed side by side, 40 minutes, into _build/bench
 	$(INSTALL) -c constraints.txt jax torch onnxscript onnxruntime
 	for name in limits training against_timm inference growth; do \
 		$(BIN)/python -m benchmarks.$$name $(if $(OUT),--out $(OUT)) || exit 1; done
-	KERAS_BACKEND=jax $(BIN)/python -m benchmarks.training $(if $(OUT),--out $(OUT))
+	for name in training loop; do \
+		KERAS_BACKEND=jax $(BIN)/python -m benchmarks.$$name $(if $(OUT),--out $(OUT)) || exit 1; done
 	$(BIN)/python -m benchmarks.waiting --long $(if $(OUT),--out $(OUT))
 
 repository: .venv/ready  ## set the project's public address everywhere: make repository URL=https://…
