@@ -10,6 +10,8 @@ PYTHON ?= $(firstword $(shell for p in python3 python3.12 python3.13 python3.11;
 	$$p -c "$(USABLE)" 2>/dev/null && echo $$p; done))
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Up to four processes at a time, each with files of its own. Plain `pytest` runs one after the other.
+TESTS := -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 BACKENDS ?= jax torch
 # What is about layers, models and training; not the notebooks, the campaign and the project's files.
 PACKAGE_TESTS := tests $(patsubst %,--ignore=tests/test_%.py, \
@@ -30,18 +32,18 @@ $(SITE): $(SOURCES)
 	$(MAKE) book
 
 test: .venv/ready  ## run the whole test suite, notebooks included
-	$(BIN)/python -m pytest --nbval-lax
+	$(BIN)/python $(TESTS) --nbval-lax
 
 test-site: .venv/site $(SITE)  ## build the site if it is not up to date, and check every page in Chromium
-	$(BIN)/python -m pytest tests/site
+	$(BIN)/python $(TESTS) --dist=load tests/site
 
 test-backends: .venv/ready  ## run the package's tests on other backends (BACKENDS="jax torch")
 	$(INSTALL) -c constraints.txt $(BACKENDS)
 	for backend in $(BACKENDS); do \
-		KERAS_BACKEND=$$backend $(BIN)/python -m pytest $(PACKAGE_TESTS) || exit 1; done
+		KERAS_BACKEND=$$backend $(BIN)/python $(TESTS) $(PACKAGE_TESTS) || exit 1; done
 
 test-oldest: .venv/oldest  ## run the package's tests with the oldest supported versions (not on Python 3.13)
-	.venv/oldest/bin/python -m pytest $(PACKAGE_TESTS)
+	.venv/oldest/bin/python $(TESTS) $(PACKAGE_TESTS)
 
 test-colab: .venv/ready  ## run every notebook as in Colab: fresh environments, mixlib from its wheel
 	$(BIN)/python -m pytest tests/colab.py --durations=0 --durations-min=1
