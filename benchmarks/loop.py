@@ -12,28 +12,10 @@ STEPS_A_CALL = (1, 4, 16, 64)
 BATCH = 2
 
 
-class Pairs(keras.utils.PyDataset):
-    """As `run_experiment` hands over its batches: by one thread, on JAX the loop's own."""
-
-    def __init__(self, images, labels):
-        super().__init__(workers=1)
-        self.images, self.labels = images, labels
-
-    def __len__(self):
-        return len(self.labels) // BATCH
-
-    def __getitem__(self, index):
-        rows = slice(BATCH * index, BATCH * (index + 1))
-        return self.images[rows], self.labels[rows]
-
-
 def small(name, **options):
     """The preset with all of its weights, few values in each, and two patches a side."""
-    preprocessing = {"image_size": None}
-    model = mixlib.create(
-        name, image_size=8, patch_size=4, hidden_dim=8, preprocessing=preprocessing
-    )
-    mixlib.training.compile_model(model)
+    sizes = {"image_size": 8, "patch_size": 4, "hidden_dim": 8}
+    model = training.ours(name, preprocessing={"image_size": None}, **sizes)
     return training.compiled(model, **options)
 
 
@@ -51,7 +33,8 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (BATCH * options.steps, 8, 8, 3), dtype="uint8")
-    batches = Pairs(images, random.integers(0, 100, len(images)))
+    labels = random.integers(0, 100, len(images))
+    batches = mixlib.training._Batches(images, labels, BATCH, mixlib.distribution.Share())
     rows = []
     for name in options.models:
         timers = {

@@ -107,7 +107,7 @@ def compile_model(model, recipe="keras_example", steps=None):
 def _steps_a_call():
     """How many steps Keras makes before it reads the metrics for its callbacks.
 
-    Reading them takes longer than starting a step, and an accelerator can wait for both. On JAX
+    Reading them takes about as long as starting a step; an accelerator can wait for both. On JAX
     the steps themselves stay as they are; TensorFlow would build one graph of them all.
     """
     return 16 if keras.backend.backend() == "jax" and not fused.on_cpu() else 1
