@@ -100,17 +100,16 @@ def compile_model(model, recipe="keras_example", steps=None):
         ],
         # As the published example ran. On two cores XLA gains nothing: see the book on speed.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
-        steps_per_execution=_steps_a_call(),
     )
 
 
-def _steps_a_call():
-    """How many steps Keras makes before it reads the metrics for its callbacks.
+def _steps_a_call(devices=1):
+    """How many steps `AugmentedTraining` makes as one program.
 
-    Reading them takes about as long as starting a step; an accelerator can wait for both. On JAX
-    the steps themselves stay as they are; TensorFlow would build one graph of them all.
+    Starting a program from Python, and reading the metrics after it, takes longer than a small
+    model's step does on a GPU, which waits meanwhile.
     """
-    return 16 if keras.backend.backend() == "jax" and not fused.on_cpu() else 1
+    return 8 if keras.backend.backend() == "jax" and devices == 1 and not fused.on_cpu() else 1
 
 
 @keras.saving.register_keras_serializable("mixlib")
@@ -186,7 +185,7 @@ def run_experiment(
         NumPy and the backend are set from it at every epoch. The model's first weights are older
         than this call: seed them with `keras.utils.set_random_seed` before making it.
     callbacks : sequence of keras.callbacks.Callback
-        More callbacks. On JAX with an accelerator those of a batch are called at every 16th.
+        More callbacks. On JAX with an accelerator those of a batch are called once for eight.
     verbose : {"auto", 0, 1, 2}
         As in `keras.Model.fit`: nothing, a progress bar, or a line an epoch.
     checkpoint : str or pathlib.Path, optional
@@ -227,14 +226,16 @@ def run_experiment(
     with distribution.scope(distribute) as share:
         fitted = _copy(model) if distribute else model
         augment.adapt(fitted, dataset.x_train)
-        trainee = AugmentedTraining(fitted, recipe) if recipe.changes_images else fitted
-        labels_too = trainee is not fitted
-        size = _even_batch_size(len(validation[1]), recipe.batch_size, share.devices)
-        validating = _Batches(*validation, size, share, labels_too=labels_too)
+        steps_a_call = _steps_a_call(share.devices)
+        wrapped = recipe.changes_images or steps_a_call > 1
+        trainee = AugmentedTraining(fitted, recipe, steps_a_call) if wrapped else fitted
+        most = recipe.batch_size * steps_a_call
+        size = _even_batch_size(len(validation[1]), most, share.devices)
+        validating = _Batches(*validation, size, share, labels_too=wrapped)
         batches = _Batches(
-            *train, recipe.batch_size, share, recipe.drop_incomplete, labels_too=labels_too
+            *train, recipe.batch_size, share, recipe.drop_incomplete, wrapped, steps_a_call
         )
-        compile_model(trainee, recipe, (len(batches), epochs))
+        compile_model(trainee, recipe, (batches.steps, epochs))
         schedule = _plateau(recipe) if recipe.schedule == "plateau" else []
         used = [*schedule, *callbacks, _Epochs(batches, seed, history)]
         done = 0
@@ -257,7 +258,7 @@ def run_experiment(
         model.set_weights(fitted.get_weights())
         augment.adapt(model, dataset.x_train)  # the layers keep what follows from these weights
     if trainee is not model:  # it comes back compiled in any case
-        compile_model(model, recipe, (len(batches), epochs))
+        compile_model(model, recipe, (batches.steps, epochs))
 
     def measure(images, labels):
         size = _even_batch_size(len(labels), recipe.batch_size)
@@ -295,21 +296,25 @@ class AugmentedTraining(keras.Model):
     classifier : keras.Model
         From images of 0 to 255 to logits.
     recipe : Recipe
+    steps_a_call : int
+        On JAX more than 1 are one program: a batch of `fit` then holds the images of that many
+        steps, each of the recipe's batch size, one after the other. The last may hold fewer.
     """
 
-    def __init__(self, classifier, recipe):
+    def __init__(self, classifier, recipe, steps_a_call=1):
         super().__init__(name=classifier.name)
         self.classifier = classifier
+        self.batch_size, self.steps_a_call = recipe.batch_size, steps_a_call
         self.num_classes = classifier.output_shape[-1]
         self.mixup, self.cutmix = recipe.mixup, recipe.cutmix
         self.label_smoothing = recipe.label_smoothing
         self.augmentation = keras.layers.Identity(dtype="float32")
         if recipe.augmentation:
             self.augmentation = augment.augmentation(**recipe.augmentation)
-        options = {"dtype": "float32"}
-        self.mix_up = keras.layers.MixUp(0.8, **options)
-        self.cut_mix = keras.layers.CutMix((1.0, 1.0), **options)
-        self.generator = keras.random.SeedGenerator()
+        if self.mixup or self.cutmix:
+            self.mix_up = keras.layers.MixUp(0.8, dtype="float32")
+            self.cut_mix = keras.layers.CutMix((1.0, 1.0), dtype="float32")
+            self.generator = keras.random.SeedGenerator()
         self.built = True  # as the classifier is; nothing else has weights
 
     def call(self, inputs, training=None):
@@ -317,9 +322,33 @@ class AugmentedTraining(keras.Model):
         targets = ops.one_hot(inputs["labels"], self.num_classes, dtype="float32")
         if training:
             images = self.augmentation(images, training=True)
-            images, targets = self._mix(images, targets)
+            if self.mixup or self.cutmix:
+                images, targets = self._mix(images, targets)
             targets = (1 - self.label_smoothing) * targets + self.label_smoothing / self.num_classes
         return {"logits": self.classifier(images, training=training), "targets": targets}
+
+    def train_step(self, *arguments):
+        if self.steps_a_call == 1:
+            return super().train_step(*arguments)
+        one_step = super().train_step
+        state, data = arguments  # as Keras calls it on JAX
+        whole, rest = divmod(ops.shape(data[1])[0], self.batch_size)
+        end = whole * self.batch_size
+
+        def step(state, batch):
+            logs, state = one_step(state, batch)
+            return state, logs
+
+        def split(values):
+            return ops.reshape(values[:end], (whole, self.batch_size, *values.shape[1:]))
+
+        if whole:
+            state, logs = ops.scan(step, state, keras.tree.map_structure(split, data))
+            logs = {key: values[-1] for key, values in logs.items()}
+        if rest:
+            left = keras.tree.map_structure(lambda values: values[end:], data)
+            logs, state = one_step(state, left)
+        return logs, state
 
     def _mix(self, images, targets):
         """Blend some images with others, put boxes of others into some, leave the rest."""
@@ -411,9 +440,21 @@ def _check_fits(model, dataset):
 
 
 class _Batches(keras.utils.PyDataset):
-    """Batches of the training images, in an order of their own for every epoch."""
+    """Batches of the training images, in an order of their own for every epoch.
 
-    def __init__(self, images, labels, batch_size, share, drop_incomplete=False, labels_too=False):
+    Each as large as `steps_a_call` of the steps whose number an epoch has is `steps`.
+    """
+
+    def __init__(
+        self,
+        images,
+        labels,
+        batch_size,
+        share,
+        drop_incomplete=False,
+        labels_too=False,
+        steps_a_call=1,
+    ):
         # With threads of its own, Keras leaves tf.data's tuning off. That can keep the end of an
         # epoch waiting, for up to a minute (TensorFlow 2.21). On other backends these threads
         # would fetch batches before an epoch has its order (Keras 3.15).
@@ -430,14 +471,16 @@ class _Batches(keras.utils.PyDataset):
         self.used = len(labels) - len(labels) % (
             self.batch_size if drop_incomplete else share.devices
         )
+        self.steps = -(-self.used // self.batch_size)
+        self.images_a_call = self.batch_size * steps_a_call
         self.order = np.arange(len(labels))
 
     def __len__(self):
-        return -(-self.used // self.batch_size)
+        return -(-self.used // self.images_a_call)
 
     def __getitem__(self, index):
-        end = min((index + 1) * self.batch_size, self.used)
-        rows = self.share.rows(self.order[index * self.batch_size : end])
+        end = min((index + 1) * self.images_a_call, self.used)
+        rows = self.share.rows(self.order[index * self.images_a_call : end])
         images, labels = self.images[rows], self.labels[rows]
         return ({"images": images, "labels": labels} if self.labels_too else images), labels
 

@@ -13,6 +13,7 @@ import pytest
 import mixlib
 from benchmarks import (
     against_timm,
+    gpu,
     growth,
     inference,
     loop,
@@ -131,14 +132,55 @@ def test_training_rows(tmp_path, monkeypatch):
     assert {"device", "instructions", "versions", "date", "commit"} <= set(written["machine"])
 
 
+on_jax = pytest.mark.skipif(keras.backend.backend() != "jax", reason="measured on JAX only")
+
+
+@on_jax
 def test_loop_rows(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(loop, "STEPS_A_CALL", (1, 3))
+    monkeypatch.setattr(loop, "WAYS", (("Keras", 1), ("Keras", 3), ("mixlib", 4)))
     loop.main("--models keras_mixer --steps 20 --rounds 2 --out".split() + [str(tmp_path)])
-    (path,) = tmp_path.glob("loop-*.json")
-    rows = json.loads(path.read_text())["rows"]
-    assert [row["steps_a_call"] for row in rows] == [1, 3]
+    rows = json.loads((tmp_path / "loop-jax.json").read_text())["rows"]
+    assert [row["steps_a_call"] for row in rows] == [1, 3, 4]
     assert all(row["seconds"] > 0 for row in rows) and rows[0]["speedup"] == 1
-    assert "20/20" in capfd.readouterr().out  # all steps, as a training shows them
+    shown = capfd.readouterr().out  # all steps, as a training shows them: Keras' and calls of 4
+    assert "20/20" in shown and "5/5" in shown
+
+
+@on_jax
+def test_gpu_rows(tmp_path, monkeypatch):
+    recipe = mixlib.Recipe("r", batch_size=4)
+    monkeypatch.setattr(gpu, "MODELS", {"keras_mixer": (recipe, "float32")})
+    monkeypatch.setattr(gpu, "kernel_seconds", lambda folder: {"sums": 0.8})
+    gpu.main("--images 150 --rounds 2 --out".split() + [str(tmp_path)])
+    rows = json.loads((tmp_path / "gpu.json").read_text())["rows"]
+    assert [row["steps_a_call"] for row in rows] == [1, 8]
+    assert all(row["seconds"] > 0 and row["train_images"] == 135 for row in rows)
+    assert rows[0]["kernels"] == {"sums": 0.05}
+
+
+@on_jax
+def test_a_profile_without_a_gpu_is_empty(tmp_path):
+    import jax
+
+    with jax.profiler.trace(str(tmp_path)):
+        keras.ops.sum(keras.ops.ones(3)).block_until_ready()
+    assert list(tmp_path.glob("**/*.xplane.pb")) and gpu.kernel_seconds(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("kernel", "kind"),
+    [
+        ("nvjet_sm90_tss_128x128_64x6_1x2_h_bz_NTT", "matrix products"),
+        ("gemm_fusion_dot_52", "matrix products"),
+        ("void vector_fft<256u, EPT<16u>, 1u, 32u>", "Fourier transforms"),
+        ("MemcpyH2D", "copies"),
+        ("input_transpose_fusion_23", "transposes"),
+        ("input_add_reduce_fusion", "sums"),
+        ("loop_convert_multiply_fusion_22", "the rest"),
+    ],
+)
+def test_kind_of_a_kernel(kernel, kind):
+    assert gpu.kind(kernel) == kind
 
 
 def test_measuring_again_leaves_the_books_figures_alone():

@@ -130,29 +130,39 @@ def test_a_seed_repeats_an_experiment(dataset):
     assert any(not np.allclose(one, two) for one, two in zip(*trained[1:], strict=True))
 
 
-@pytest.mark.parametrize("on_cpu", [True, False])
-def test_an_accelerator_does_not_wait_for_the_metrics_on_jax(monkeypatch, on_cpu):
+@pytest.mark.parametrize(("on_cpu", "devices"), [(True, 1), (False, 1), (False, 4)])
+def test_an_accelerator_makes_several_steps_a_call_on_jax(monkeypatch, on_cpu, devices):
     monkeypatch.setattr(training.fused, "on_cpu", lambda: on_cpu)
-    model = small_model()
-    training.compile_model(model)
-    many = keras.backend.backend() == "jax" and not on_cpu
-    assert model.steps_per_execution == (16 if many else 1)
+    many = keras.backend.backend() == "jax" and not on_cpu and devices == 1
+    assert training._steps_a_call(devices) == (8 if many else 1)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="elsewhere each step is a call")
-@pytest.mark.parametrize("mixup", [0.0, 0.5])  # with it, Keras trains a model around the model
-def test_several_steps_a_call_are_the_same_steps(dataset, monkeypatch, mixup):
-    recipe = Recipe("r", batch_size=8, mixup=mixup)  # 34 steps: 16, 16 and 2
+@pytest.mark.parametrize("drop_incomplete", [True, False])
+@pytest.mark.parametrize("mixup", [0.0, 0.5])  # with it, one step a call is wrapped as well
+def test_several_steps_a_call_are_the_same_steps(dataset, monkeypatch, mixup, drop_incomplete):
+    fields = {"schedule": "cosine", "warmup_epochs": 1.0, "ema": 0.1, "clip_norm": 1.0}
+    # 33 steps of 8 images, and one of 6. In calls of 16: 16, 16, the last and that.
+    recipe = Recipe("r", batch_size=8, mixup=mixup, drop_incomplete=drop_incomplete, **fields)
     left = []
-    for count in (1, 16):
-        monkeypatch.setattr(training, "_steps_a_call", lambda count=count: count)
+    for count in (1, 4, 16):
+        calls = []
+        count_calls = keras.callbacks.LambdaCallback(
+            on_train_batch_end=lambda batch, logs, calls=calls: calls.append(batch)
+        )
+        monkeypatch.setattr(training, "_steps_a_call", lambda devices, count=count: count)
         model = small_model()
-        experiment = mixlib.run_experiment(model, dataset, recipe, epochs=2, verbose=0)
+        options = {"epochs": 2, "verbose": 0, "callbacks": [count_calls]}
+        experiment = mixlib.run_experiment(model, dataset, recipe, **options)
+        assert len(calls) == 2 * -(-(33 if drop_incomplete else 34) // count)
         del experiment.history["seconds"]
         left.append((experiment.history, experiment.metrics["test_loss"], weights_of(model)))
-    assert left[0][:2] == left[1][:2]
-    for one, other in zip(left[0][2], left[1][2], strict=True):
-        np.testing.assert_array_equal(one, other)
+    for history, loss, weights in left[1:]:
+        for name, values in history.items():
+            np.testing.assert_allclose(values, left[0][0][name], rtol=1e-6, err_msg=name)
+        np.testing.assert_allclose(loss, left[0][1], rtol=1e-6)
+        for one, other in zip(left[0][2], weights, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 def test_learns(dataset):
