@@ -152,10 +152,13 @@ def test_gpu_rows(tmp_path, monkeypatch):
     monkeypatch.setattr(gpu, "MODELS", {"keras_mixer": (recipe, "float32")})
     monkeypatch.setattr(gpu, "kernel_seconds", lambda folder: {"sums": 0.8})
     gpu.main("--images 150 --rounds 2 --out".split() + [str(tmp_path)])
-    rows = json.loads((tmp_path / "gpu.json").read_text())["rows"]
-    assert [row["steps_a_call"] for row in rows] == [1, 8]
-    assert all(row["seconds"] > 0 and row["train_images"] == 135 for row in rows)
-    assert rows[0]["kernels"] == {"sums": 0.05}
+    written = json.loads((tmp_path / "gpu.json").read_text())
+    assert [(row["way"], row["steps_a_call"]) for row in written["rows"]] == [
+        ("Keras", 1),
+        ("mixlib", 8),
+    ]
+    assert all(row["seconds"] > 0 and row["train_images"] == 135 for row in written["rows"])
+    assert written["kernels"] == {"keras_mixer": {"sums": 0.05}}
 
 
 @on_jax
