@@ -30,6 +30,14 @@ def set_address(app, config):
     config.html_baseurl = public_address(config.html_theme_options.get("repository_url", ""))
 
 
+def read_side_by_side(app, config):
+    """Run up to four notebooks at a time: Jupyter Book reads one page after the other."""
+    app.parallel = min(4, os.cpu_count() or 1)
+    # Two number and copy when all is read, one writes LaTeX; none of them says that it bears this.
+    for name in ("sphinx_multitoc_numbering", "sphinx-mathjax-offline", "sphinx_jupyterbook_latex"):
+        app.extensions[name].parallel_read_safe = True
+
+
 def mark_figures(app, doctree):
     """Say of each figure which theme it is for; the theme shows and hides it."""
     for image in doctree.findall(nodes.image):
@@ -85,6 +93,7 @@ def remove_other_pages(app, error):
 
 
 def setup(app):
+    app.connect("config-inited", read_side_by_side)
     os.environ["PYTHONSTARTUP"] = str(FOLDER / "show_figures.py")
     app.connect("config-inited", set_address)
     app.connect("doctree-read", mark_figures)
