@@ -26,11 +26,9 @@ def small(name, way, steps_a_call):
 
 def epoch(name, way, steps_a_call, images, labels):
     """A function that trains for an epoch and returns the seconds of a step."""
-    ours = way == "mixlib"
+    options = {"labels_too": True, "steps_a_call": steps_a_call} if way == "mixlib" else {}
     share = mixlib.distribution.Share()
-    batches = mixlib.training._Batches(
-        images, labels, RECIPE.batch_size, share, False, ours, steps_a_call if ours else 1
-    )
+    batches = mixlib.training._Batches(images, labels, RECIPE.batch_size, share, **options)
     model = small(name, way, steps_a_call)
     timer = measure.timed(lambda: model.fit(batches, shuffle=False, verbose=2))
     return lambda: timer() / batches.steps

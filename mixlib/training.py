@@ -103,7 +103,7 @@ def compile_model(model, recipe="keras_example", steps=None):
     )
 
 
-def _steps_a_call(devices=1):
+def _steps_a_call(devices):
     """How many steps `AugmentedTraining` makes as one program.
 
     Starting a program from Python, and reading the metrics after it, takes longer than a small
@@ -233,7 +233,12 @@ def run_experiment(
         size = _even_batch_size(len(validation[1]), most, share.devices)
         validating = _Batches(*validation, size, share, labels_too=wrapped)
         batches = _Batches(
-            *train, recipe.batch_size, share, recipe.drop_incomplete, wrapped, steps_a_call
+            *train,
+            recipe.batch_size,
+            share,
+            drop_incomplete=recipe.drop_incomplete,
+            labels_too=wrapped,
+            steps_a_call=steps_a_call,
         )
         compile_model(trainee, recipe, (batches.steps, epochs))
         schedule = _plateau(recipe) if recipe.schedule == "plateau" else []
@@ -442,7 +447,7 @@ def _check_fits(model, dataset):
 class _Batches(keras.utils.PyDataset):
     """Batches of the training images, in an order of their own for every epoch.
 
-    Each as large as `steps_a_call` of the steps whose number an epoch has is `steps`.
+    An epoch is `steps` steps of `batch_size` images; a batch holds the images of `steps_a_call`.
     """
 
     def __init__(
