@@ -4,7 +4,6 @@ import collections
 import os
 import pathlib
 import re
-import statistics
 import tempfile
 from unittest import mock
 
@@ -109,7 +108,6 @@ def train(name, images, epochs, steps_a_call):
         done = mixlib.run_experiment(model, images, recipe, callbacks=callbacks, verbose=2)
         kernels = kernel_seconds(folder)
     first, *seconds = done.history["seconds"][: epochs + 1]
-    low, median, high = statistics.quantiles(seconds, n=4, method="inclusive")
     kept = ("precision", "flops", "parameters", "train_images", "validation_images")
     row = {
         "model": name,
@@ -117,7 +115,8 @@ def train(name, images, epochs, steps_a_call):
         "batch_size": done.metrics["recipe"]["batch_size"],
         "way": "Keras" if steps_a_call == 1 else "mixlib",
         "steps_a_call": steps_a_call,
-        **{"seconds": median, "seconds_low": low, "seconds_high": high, "first_epoch": first},
+        "first_epoch": first,
+        **measure.quartiles("seconds", seconds),
         **{key: done.metrics[key] for key in kept},
     }
     return row, {kind: spent / PROFILED for kind, spent in kernels.items()}

@@ -44,8 +44,8 @@ def interleave(variants, rounds):
     yardstick = next(iter(seconds.values()))
     return {
         name: {
-            **_quartiles("seconds", values),
-            **_quartiles("speedup", [a / b for a, b in zip(yardstick, values, strict=True)]),
+            **quartiles("seconds", values),
+            **quartiles("speedup", [a / b for a, b in zip(yardstick, values, strict=True)]),
         }
         for name, values in seconds.items()
     }
@@ -86,7 +86,8 @@ def instructions(cpuinfo=pathlib.Path("/proc/cpuinfo")):
     return [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
 
 
-def _quartiles(name, values):
+def quartiles(name, values):
+    """The median under a name, and the quartiles as ``<name>_low`` and ``<name>_high``."""
     low, median, high = statistics.quantiles(values, n=4, method="inclusive")
     return {name: median, f"{name}_low": low, f"{name}_high": high}
 

@@ -93,9 +93,9 @@ def remove_other_pages(app, error):
 
 
 def setup(app):
-    app.connect("config-inited", read_side_by_side)
     os.environ["PYTHONSTARTUP"] = str(FOLDER / "show_figures.py")
     app.connect("config-inited", set_address)
+    app.connect("config-inited", read_side_by_side)
     app.connect("doctree-read", mark_figures)
     app.connect("html-page-context", complete_page, priority=502)  # after the theme's buttons
     app.connect("build-finished", draw_preview)
