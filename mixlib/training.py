@@ -30,8 +30,8 @@ class Experiment:
         dict, ``seed``, ``learning_rate``; ``dataset``, ``dataset_sha256``, ``train_images``,
         ``validation_images``, ``test_images``; ``epochs`` that were trained, ``best_epoch`` (from
         1), whose weights are measured; ``test_loss``, ``test_top_1``, ``test_top_5`` (0 to 1), the
-        same of the validation images (``validation_loss``, …); ``seconds_per_epoch``, the median,
-        ``devices``.
+        same of the validation images (``validation_loss``, …) and of the training images as they
+        are stored (``train_loss``, …); ``seconds_per_epoch``, the median, ``devices``.
     history : dict
         One list a column, one value an epoch: ``loss``, ``top_1``, ``top_5``, averages over an
         epoch's steps, with dropout and all that the recipe does to images and targets; the same of
@@ -167,9 +167,9 @@ def run_experiment(
     """Train a model on a data set after a recipe, and measure it on the test images.
 
     The model's normalisation layers are fitted to the training images first. Then AdamW minimises
-    the cross-entropy of the logits, as the recipe says. Validation and test figures are measured
-    after the training, with the weights that it ends with: those of the best epoch, or the last
-    ones, or their average.
+    the cross-entropy of the logits, as the recipe says. The metrics of training, validation and
+    test images are measured after the training, on the images as they are stored, with the weights
+    that it ends with: those of the best epoch, or the last ones, or their average.
 
     Parameters
     ----------
@@ -211,7 +211,7 @@ def run_experiment(
     recipe = get_recipe(recipe)
     epochs = check_whole("epochs", recipe.epochs if epochs is None else epochs)
     _check_fits(model, dataset)
-    train, validation = _split(dataset, recipe, seed)
+    train, validation = split(dataset, recipe, seed)
     trained = {
         "model": model.name,
         "recipe": {**dataclasses.asdict(recipe), "epochs": epochs},
@@ -265,11 +265,12 @@ def run_experiment(
     if trainee is not model:  # it comes back compiled in any case
         compile_model(model, recipe, (batches.steps, epochs))
 
-    def measure(images, labels):
-        size = _even_batch_size(len(labels), recipe.batch_size)
-        return _scores(model.predict(images, size, verbose=0), labels)
-
-    validated, tested = measure(*validation), measure(dataset.x_test, dataset.y_test)
+    test = dataset.x_test, dataset.y_test
+    measured = {
+        f"{part}_{key}": value
+        for part, images in {"test": test, "validation": validation, "train": train}.items()
+        for key, value in measure(model, *images, recipe.batch_size).items()
+    }
     restored = recipe.schedule == "plateau" and recipe.restore_best
     best = schedule[-1].best_epoch if restored else len(history["loss"]) - 1
     metrics = {
@@ -280,8 +281,7 @@ def run_experiment(
         "test_images": len(dataset.x_test),
         "epochs": len(history["loss"]),
         "best_epoch": 1 + int(best),
-        **{f"test_{key}": float(value) for key, value in tested.items()},
-        **{f"validation_{key}": float(value) for key, value in validated.items()},
+        **measured,
         "flops": costs.count_flops(model),
         "seconds_per_epoch": statistics.median(history["seconds"]),
         "devices": share.devices,
@@ -395,6 +395,30 @@ def _copy(model):
     return copy
 
 
+def measure(model, images, labels, batch_size=250):
+    """Measure a model on images as they are.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From images to logits.
+    images : numpy.ndarray
+        Shape (n, height, width, channels), 0 to 255.
+    labels : numpy.ndarray
+        Classes, shape (n,).
+    batch_size : int
+        Images a step, about.
+
+    Returns
+    -------
+    dict of float
+        ``loss``, the mean cross-entropy, ``top_1`` and ``top_5``, the shares of the images whose
+        class comes first, and among the first five.
+    """
+    size = _even_batch_size(len(labels), batch_size)
+    return _scores(model.predict(images, size, verbose=0), labels)
+
+
 def _scores(logits, labels):
     """Mean cross-entropy, and the shares whose class comes first and among the first five.
 
@@ -405,7 +429,8 @@ def _scores(logits, labels):
     above = logits - logits.max(axis=1, keepdims=True)
     losses = np.log(np.exp(above).sum(axis=1)) - above[np.arange(len(labels)), labels]
     right = np.argsort(-logits, axis=1, kind="stable")[:, :5] == labels[:, None]
-    return {"loss": losses.mean(), "top_1": right[:, 0].mean(), "top_5": right.any(axis=1).mean()}
+    found = {"loss": losses, "top_1": right[:, 0], "top_5": right.any(axis=1)}
+    return {key: float(values.mean()) for key, values in found.items()}
 
 
 def _plateau(recipe):
@@ -419,8 +444,25 @@ def _plateau(recipe):
     ]
 
 
-def _split(dataset, recipe, seed):
-    """The training and the validation part of the training images, each (images, labels)."""
+def split(dataset, recipe, seed):
+    """Split a data set's training images as `run_experiment` does.
+
+    Parameters
+    ----------
+    dataset : mixlib.data.Dataset
+    recipe : Recipe
+    seed : int
+
+    Returns
+    -------
+    train, validation : tuple of numpy.ndarray
+        Images, shape (n, height, width, channels), and labels, shape (n,), of either part.
+
+    Raises
+    ------
+    ValueError
+        When either part would be empty.
+    """
     images, labels = dataset.x_train, dataset.y_train
     # Drawn in any case: it refuses a fraction that leaves a part empty.
     train, validation = data.validation_split(labels, recipe.validation_fraction, seed)

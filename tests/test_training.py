@@ -85,6 +85,10 @@ def test_reported_figures_are_those_of_the_weights_that_count(dataset, restore):
     fifth = np.sort(logits, axis=1)[:, -5]
     own = logits[np.arange(100), dataset.y_test]
     assert metrics["test_top_5"] == pytest.approx((own >= fifth).mean(), abs=1e-6)
+    train, validation = mixlib.training.split(dataset, recipe, seed=0)
+    assert len(train[1]) == metrics["train_images"] and len(validation[1]) == 30
+    answers = model.predict(train[0], verbose=0).argmax(1)
+    assert metrics["train_top_1"] == pytest.approx((answers == train[1]).mean())
 
 
 def test_scores_of_answers():
