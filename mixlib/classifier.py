@@ -17,7 +17,8 @@ class Classifier(keras.Model):
 
     def call(self, images, training=None, mask=None):  # where JAX's fit and predict come in
         self._check_size(images)
-        return super().call(images, training=training, mask=mask)
+        # Said to every layer: some of Keras' own that preprocess images would train by default.
+        return super().call(images, training=bool(training), mask=mask)
 
     def _check_size(self, images):
         images = keras.tree.flatten(images)[0]  # Keras takes {"images": images} and [images], too

@@ -24,10 +24,20 @@ def count_flops(model):
     Returns
     -------
     int
+
+    Raises
+    ------
+    ValueError
+        When a layer that counts is not built.
     """
     total = 0
     for layer in model._flatten_layers():
         if type(layer) in _OPERATIONS:
+            if not layer.built:
+                raise ValueError(
+                    f"{layer.name} is not built yet, so the size of its input is unknown. Build the "
+                    "model first: call it on images."
+                )
             shapes = layer.get_build_config()
             shape = shapes.get("input_shape") or shapes["shapes_dict"]["query_shape"]
             total += _OPERATIONS[type(layer)](layer, *shape[1:])

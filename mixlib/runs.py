@@ -269,35 +269,6 @@ def list_runs(folder=None, names="*"):
     return [load_run(folder / name) for name in fnmatch.filter(_names(folder), names)]
 
 
-def trained_run(model, folder=None):
-    """Read the longest training of a model whose weights are stored.
-
-    Parameters
-    ----------
-    model : str
-        Name of a preset.
-    folder : str or pathlib.Path, optional
-        Default: the runs that the book quotes.
-
-    Returns
-    -------
-    Run
-
-    Raises
-    ------
-    FileNotFoundError
-        When there is none; the message lists the models that have one.
-    """
-    found = [run for run in list_runs(folder) if run.has_weights]
-    of_model = [run for run in found if run.metrics["model"] == model]
-    if not of_model:
-        others = ", ".join(sorted({run.metrics["model"] for run in found})) or "none"
-        raise FileNotFoundError(
-            f"No stored training of {model!r} has weights. Those that have: {others}."
-        )
-    return max(of_model, key=lambda run: run.metrics["epochs"])
-
-
 def published():
     """Read the figures of others that the book compares its runs with, each with its source.
 

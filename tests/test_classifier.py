@@ -129,6 +129,17 @@ def test_layers_are_told_whether_they_are_trained():
         assert seen[-1] is told
 
 
+def test_preprocessing_that_trains_by_default_leaves_dropout_off():
+    resized = keras.layers.Resizing(8, 8, data_format="channels_last")  # as its kind, it trains
+    options = {"preprocessing": resized, "dropout_rate": 0.5, "head_initializer": "ones"}
+    model = mixlib.build_classifier([], patch_size=4, num_classes=3, **options)
+    once, twice, trained = (
+        keras.ops.convert_to_numpy(model(images(), **told)) for told in ({}, {}, {"training": True})
+    )
+    np.testing.assert_array_equal(once, twice)
+    assert not np.array_equal(once, trained)
+
+
 def test_how_a_classifier_starts():
     model = mixlib.build_classifier([], embedding_dim=4)
     assert type(model.get_layer("stem").kernel_initializer).__name__ == "LecunNormal"

@@ -79,3 +79,8 @@ def test_parameters_are_those_that_training_changes():
     assert costs.count_parameters(model) == model.count_params() - 7  # the normalisation's
     model.get_layer("stem").trainable = False
     assert costs.count_parameters(model) == model.count_params() - 7 - (192 * 256 + 256)
+
+
+def test_what_is_not_built_is_refused():
+    with pytest.raises(ValueError, match="hidden is not built yet.*call it on images"):
+        costs.count_flops(keras.Sequential([keras.layers.Dense(3, name="hidden")]))
