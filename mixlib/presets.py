@@ -41,7 +41,8 @@ class Preset:
     dropout_rate : float
         Before the head.
     stochastic_depth_rate : float
-        Of the last block; the rate rises linearly from 0 at the first (papers' models only).
+        Of the last block; the rate rises linearly from 0 at the first, and is 0 for a single one
+        (papers' models only).
     preprocessing : Mapping or None
         Arguments of `mixlib.augment.preprocessing` for the model that takes raw images of 0 to 255;
         None for one that takes images which the caller has normalised.
@@ -61,61 +62,40 @@ class Preset:
     preprocessing: Mapping | None = None
 
 
-def _mixer(preset, tokens):
-    layers = _stack(blocks.MixerBlock, preset)
-    return [*layers, blocks.LayerNorm(epsilon=1e-6, name="head_norm")]
+# The block that a family is made of.
+FAMILIES = {
+    "mixer": blocks.MixerBlock,
+    "fnet": blocks.FNetBlock,
+    "gmlp": blocks.GMLPBlock,
+    "keras_mixer": keras_example.MLPMixerLayer,
+    "keras_fnet": keras_example.FNetLayer,
+    "keras_gmlp": keras_example.gMLPLayer,
+}
 
 
-def _gmlp(preset, tokens):
-    layers = _stack(blocks.GMLPBlock, preset)
-    return [*layers, blocks.LayerNorm(epsilon=1e-6, name="head_norm")]
-
-
-def _fnet(preset, tokens):
+def _layers(preset, tokens):
+    """The layers that a row stands for, between the stem and the pooling."""
+    family, width = preset.family, preset.hidden_dim
+    sizes = {  # the example's layers are told them; the papers' blocks see them in their input
+        "keras_mixer": {"num_patches": tokens, "hidden_units": width},
+        "keras_fnet": {"embedding_dim": width},
+        "keras_gmlp": {"num_patches": tokens, "embedding_dim": width},
+    }.get(family, {})
+    stack = []
+    # Early blocks are needed most: the rate rises from 0 along the stack.
+    for index, rate in enumerate(np.linspace(0, preset.stochastic_depth_rate, preset.num_blocks)):
+        depth = {"stochastic_depth_rate": float(rate)} if preset.stochastic_depth_rate else {}
+        options = {**preset.block, **sizes, **depth}
+        stack.append(FAMILIES[family](**options, name=f"block_{index}"))
+    if family in ("mixer", "gmlp"):
+        return [*stack, blocks.LayerNorm(epsilon=1e-6, name="head_norm")]
+    if family != "fnet":
+        return stack
     # FNet normalises and projects its embeddings before the first block.
     initializer = blocks.fnet.fnet_initializer(preset.block["kernel_initializer"])
-    embed = [
-        blocks.LayerNorm(epsilon=1e-12, name="embedding_norm"),
-        keras.layers.Dense(
-            preset.hidden_dim, kernel_initializer=initializer, name="embedding_projection"
-        ),
-    ]
-    return [*embed, *_stack(blocks.FNetBlock, preset)]
-
-
-def _keras_mixer(preset, tokens):
-    sizes = {"num_patches": tokens, "hidden_units": preset.hidden_dim}
-    return _stack(keras_example.MLPMixerLayer, preset, **sizes)
-
-
-def _keras_fnet(preset, tokens):
-    return _stack(keras_example.FNetLayer, preset, embedding_dim=preset.hidden_dim)
-
-
-def _keras_gmlp(preset, tokens):
-    sizes = {"num_patches": tokens, "embedding_dim": preset.hidden_dim}
-    return _stack(keras_example.gMLPLayer, preset, **sizes)
-
-
-def _stack(layer, preset, **sizes):
-    options = [dict(preset.block) for _ in range(preset.num_blocks)]
-    if preset.stochastic_depth_rate:
-        # Early blocks are needed most: the rate rises from 0 along the stack.
-        rates = np.linspace(0, preset.stochastic_depth_rate, preset.num_blocks)
-        for block, rate in zip(options, rates, strict=True):
-            block["stochastic_depth_rate"] = float(rate)
-    return [layer(**block, **sizes, name=f"block_{i}") for i, block in enumerate(options)]
-
-
-# A family turns a row and a number of tokens into layers.
-FAMILIES = {
-    "mixer": _mixer,
-    "fnet": _fnet,
-    "gmlp": _gmlp,
-    "keras_mixer": _keras_mixer,
-    "keras_fnet": _keras_fnet,
-    "keras_gmlp": _keras_gmlp,
-}
+    projection = {"kernel_initializer": initializer, "name": "embedding_projection"}
+    norm = blocks.LayerNorm(epsilon=1e-12, name="embedding_norm")
+    return [norm, keras.layers.Dense(width, **projection), *stack]
 
 
 def _row_of_mixer(patch_size, hidden_dim, num_blocks, tokens_mlp_dim, channels_mlp_dim):
@@ -124,9 +104,9 @@ def _row_of_mixer(patch_size, hidden_dim, num_blocks, tokens_mlp_dim, channels_m
     return Preset("mixer", 224, patch_size, hidden_dim, num_blocks, block, MIXER_PAPER)
 
 
-def _row_of_gmlp(hidden_dim):
+def _row_of_gmlp(hidden_dim, num_blocks=30):
     block = {"mlp_dim": 6 * hidden_dim, "dropout_rate": 0.0, "gelu": "exact"}
-    return Preset("gmlp", 224, 16, hidden_dim, 30, block, GMLP_PAPER)
+    return Preset("gmlp", 224, 16, hidden_dim, num_blocks, block, GMLP_PAPER)
 
 
 def _row_of_fnet(hidden_dim, num_blocks, mlp_dim):
@@ -139,23 +119,22 @@ def _row_of_fnet(hidden_dim, num_blocks, mlp_dim):
     )
 
 
-def _tiny(row, num_blocks):
+def _tiny(row):
     """The row of a paper's model, cut down to 32x32 images in 64 patches."""
     return dataclasses.replace(
         row,
         image_size=32,
         patch_size=4,
-        num_blocks=num_blocks,
         num_classes=100,
         preprocessing={"image_size": None},
         source=f"widths in the proportions of {row.source}",
     )
 
 
-def _strong(row, num_blocks, stochastic_depth_rate, **block):
+def _strong(row, stochastic_depth_rate, **block):
     """The row of a paper's model, cut down for 32x32 images, to be trained by the strong recipe."""
     return dataclasses.replace(
-        _tiny(row, num_blocks),
+        _tiny(row),
         block=row.block | block,
         stochastic_depth_rate=stochastic_depth_rate,
         # Only normalised: whatever else happens to images in training, the recipe does.
@@ -184,19 +163,18 @@ PRESETS = types.MappingProxyType(
         "keras_mixer": _published("keras_mixer"),
         "keras_fnet": _published("keras_fnet", positional_encoding=True),
         "keras_gmlp": _published("keras_gmlp"),
-        "mixer_tiny": _tiny(_row_of_mixer(4, 128, 8, 64, 512), 8),
-        "fnet_tiny": _tiny(_row_of_fnet(128, 8, 512), 8),
-        "gmlp_tiny": _tiny(_row_of_gmlp(128), 7),
-        "mixer": _strong(_row_of_mixer(4, 256, 8, 128, 1024), 12, 0.1),
+        "mixer_tiny": _tiny(_row_of_mixer(4, 128, 8, 64, 512)),
+        "fnet_tiny": _tiny(_row_of_fnet(128, 8, 512)),
+        "gmlp_tiny": _tiny(_row_of_gmlp(128, 7)),
+        "mixer": _strong(_row_of_mixer(4, 256, 12, 128, 1024), 0.1),
         "fnet": _strong(
             _row_of_fnet(256, 12, 1024),
-            12,
             0.05,
             implementation="dft",
             fourier_norm="ortho",
             kernel_initializer="lecun_normal",
         ),
-        "gmlp": _strong(_row_of_gmlp(192), 16, 0.1),
+        "gmlp": _strong(_row_of_gmlp(192, 16), 0.1),
         "mixer_s32": _row_of_mixer(32, 512, 8, 256, 2048),
         "mixer_s16": _row_of_mixer(16, 512, 8, 256, 2048),
         "mixer_b32": _row_of_mixer(32, 768, 12, 384, 3072),
@@ -294,7 +272,7 @@ def _build(name, preset, preprocessing):
     if preset.family.startswith("keras_"):
         initializers = {"stem_initializer": "glorot_uniform", "head_initializer": "glorot_uniform"}
     return build_classifier(
-        FAMILIES[preset.family](preset, tokens),
+        _layers(preset, tokens),
         image_size=preset.image_size,
         num_classes=preset.num_classes,
         patch_size=preset.patch_size,

@@ -159,7 +159,7 @@ _AT_MOST = {
     **dict.fromkeys(("mixup", "cutmix"), 1),
 }
 _AUGMENTATION = {
-    "colour", "erasing", "horizontal_flip", "rotation", "scale", "seed", "shear", "shift",
+    "colour", "erasing", "horizontal_flip", "rotation", "scale", "shear", "shift",
 }  # fmt: skip
 _OF_SCHEDULE = {
     "plateau": ("reduce_factor", "reduce_patience", "stop_patience", "restore_best"),
