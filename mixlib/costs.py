@@ -35,8 +35,8 @@ def count_flops(model):
         if type(layer) in _OPERATIONS:
             if not layer.built:
                 raise ValueError(
-                    f"{layer.name} is not built yet, so the size of its input is unknown. Build the "
-                    "model first: call it on images."
+                    f"{layer.name} is not built yet, so the size of its input is unknown. Build "
+                    "the model first: call it on images."
                 )
             shapes = layer.get_build_config()
             shape = shapes.get("input_shape") or shapes["shapes_dict"]["query_shape"]
