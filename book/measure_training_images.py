@@ -16,6 +16,7 @@ from mixlib.training import measure, split
 
 
 def main(folder=None):
+    """Add what is missing to the runs of a folder; the default are those that the book quotes."""
     runs = [run for run in mixlib.list_runs(folder) if run.has_weights]
     for run in tqdm([run for run in runs if "train_top_1" not in run.metrics]):
         metrics = dict(run.metrics)

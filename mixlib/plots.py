@@ -89,11 +89,8 @@ def overview(size=8):
             1, 4, figsize=(9.6, 3.9), width_ratios=(1.8, 1, 1, 1)
         )
         gaps = 3  # pixels between the patches, which let the page through
-        cut = np.zeros((len(picture) + gaps * (size - 1),) * 2 + (4,), np.uint8)
-        for y, x in np.ndindex(size, size):
-            patch = picture[y * step : (y + 1) * step, x * step : (x + 1) * step]
-            place = cut[y * (step + gaps) :, x * (step + gaps) :][:step, :step]
-            place[..., :3], place[..., 3] = patch, 255
+        opaque = np.pad(picture, [(0, 0), (0, 0), (0, 1)], constant_values=255)
+        cut = _apart(opaque, step, gaps, fill=0)
         whole.imshow(cut)
         corner = middle * (step + gaps) - 2, -2
         frame = {"fill": False, "linewidth": 3, "edgecolor": COLOURS[1], "clip_on": False}
@@ -651,7 +648,9 @@ def classifier_diagram(model, image):
             value = keras.ops.convert_to_numpy(value)[0]
             shape = " x ".join(map(str, value.shape))
             if isinstance(layer, Patches):
-                value = _apart(value, layer.patch_size, layer.input.shape[1])
+                picture = _to_displayable(keras.ops.convert_to_numpy(values[index - 1])[0])
+                gap = max(1, layer.patch_size // 4)
+                value = _apart(picture, layer.patch_size, gap, fill=1)
             if value.ndim == 3:
                 axes.imshow(_to_displayable(value))
             else:
@@ -671,15 +670,13 @@ def classifier_diagram(model, image):
     return figure
 
 
-def _apart(patches, size, height):
-    """Patches of an image of that height, put together again with white between them."""
-    rows = height // size
-    patches = _to_displayable(patches).reshape(rows, -1, size, size, patches.shape[1] // size**2)
-    gap = max(1, size // 4)
-    white = np.pad(patches, [(0, 0)] * 2 + [(0, gap)] * 2 + [(0, 0)], constant_values=1)
-    # (rows, columns, size, size, channels) -> (height, width, channels), with the gaps
-    white = white.transpose(0, 2, 1, 3, 4).reshape(rows * (size + gap), -1, white.shape[-1])
-    return white[:-gap, :-gap]
+def _apart(picture, size, gap, fill):
+    """A picture cut into patches of that size, with gaps between them."""
+    height, width, channels = picture.shape
+    # (height, width, channels) -> (rows, size, columns, size, channels), and back with the gaps
+    cut = picture.reshape(height // size, size, width // size, size, channels)
+    cut = np.pad(cut, [(0, 0), (0, gap)] * 2 + [(0, 0)], constant_values=fill)
+    return cut.reshape(height // size * (size + gap), -1, channels)[:-gap, :-gap]
 
 
 def _to_displayable(pictures):

@@ -9,6 +9,7 @@ import types
 import describe_cifar100
 import halve_weights
 import keras
+import measure_training_images
 import numpy as np
 import pytest
 
@@ -92,6 +93,23 @@ def test_gives_back_the_model_with_its_weights_and_nothing_of_the_optimiser(tmp_
     assert np.mean(in_five) == pytest.approx(run.metrics["test_top_5"])
     exact = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(found["probabilities"][:, 0], exact.max(axis=1), rtol=2e-3)
+
+
+def test_older_runs_are_measured_on_their_training_images(tmp_path):
+    model = mixlib.create("mixer_tiny", num_blocks=0)
+    trained = mixlib.run_experiment(
+        model, data.load("shapes", 200, 100), "baseline", epochs=1, verbose=0
+    )
+    trained.metrics["overrides"] = {"num_blocks": 0}
+    measured = {key: trained.metrics.pop(f"train_{key}") for key in ("loss", "top_1", "top_5")}
+    path = mixlib.save_run(trained, tmp_path / "one", weights=True).path / "metrics.json"
+    measure_training_images.main(tmp_path)
+    metrics = json.loads(path.read_text())
+    assert measured == pytest.approx({key: metrics[f"train_{key}"] for key in measured}, rel=1e-5)
+
+    path.write_text(json.dumps(trained.metrics | {"dataset_sha256": "another"}))
+    with pytest.raises(SystemExit, match="one was trained on other data than this shapes"):
+        measure_training_images.main(tmp_path)
 
 
 def test_a_run_without_weights_says_so(experiment, tmp_path):

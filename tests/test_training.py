@@ -184,14 +184,14 @@ def test_the_normalisation_is_fitted_to_the_training_images(dataset):
 
 
 def test_the_last_tenth_validates_in_the_published_recipe(dataset):
-    train, validation = training._split(dataset, recipes.RECIPES["keras_example"], seed=0)
+    train, validation = training.split(dataset, recipes.RECIPES["keras_example"], seed=0)
     np.testing.assert_array_equal(validation[0], dataset.x_train[270:])
     np.testing.assert_array_equal(train[1], dataset.y_train[:270])
 
 
 def test_a_stratified_part_validates_otherwise():
     dataset = data.load("shapes", 1_000, 100)
-    train, validation = training._split(dataset, recipes.RECIPES["baseline"], seed=0)
+    train, validation = training.split(dataset, recipes.RECIPES["baseline"], seed=0)
     assert np.bincount(validation[1]).tolist() == [1] * 100
     assert np.bincount(train[1]).tolist() == [9] * 100
 
