@@ -65,6 +65,7 @@ bench: .venv/ready  ## measure speed side by side, 40 minutes, into _build/bench
 	$(BIN)/python -m benchmarks.waiting --long $(if $(OUT),--out $(OUT))
 
 repository: .venv/ready  ## set the project's public address everywhere: make repository URL=https://…
+	$(if $(filter undefined,$(origin URL)),$(error Give URL=https://github.com/owner/name; URL= unsets it))
 	$(BIN)/python book/set_repository.py "$(URL)"
 
 clean:  ## remove what was built and installed

@@ -22,7 +22,7 @@ def install_source(url):
 
 def set_repository(url, root=ROOT):
     """Write the address into the configuration and the notebooks under a folder."""
-    url = url.rstrip("/")
+    url = url.rstrip("/").removesuffix(".git")
     if url and not ADDRESS.fullmatch(url):
         raise ValueError(f"Expected an address such as https://github.com/owner/name; got {url!r}.")
     shown = "true" if url else "false"

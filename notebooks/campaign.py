@@ -21,6 +21,7 @@ import pathlib
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
@@ -81,7 +82,12 @@ def main(arguments=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="runs by name, or a pattern")
-    parser.add_argument("--models", nargs="+", metavar="MODEL", help="these presets")
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        metavar="MODEL",
+        help="runs of these models only; without --only, others by the recipe baseline, too",
+    )
     parser.add_argument("--epochs", type=int, help="that many epochs each")
     parser.add_argument("--profile", choices=NAMES["profile"], help="data and epochs of a profile")
     parser.add_argument("--seeds", nargs="+", type=int, metavar="SEED", help="once a seed")
@@ -97,6 +103,12 @@ def main(arguments=None):
         if others and out == BOOK_RUNS:
             raise ValueError("Only the runs of runs.toml are stored in book/runs. Leave out --out.")
         runs = select(read_campaign(), options.only)
+        chosen = {row["model"] for row in runs.values()}
+        if options.only and not chosen.issuperset(options.models or ()):
+            raise ValueError(
+                f"--only chose runs of {', '.join(sorted(chosen))}; got --models "
+                f"{' '.join(options.models)}. Leave --only out to train others."
+            )
         if others:
             runs = override(runs, options.models, options.epochs, options.profile, options.seeds)
         check(runs, out)
@@ -208,9 +220,19 @@ def lock_folder(folder):
 
 def read_campaign():
     """Read `runs.toml`: the parameters of each run, by its name."""
-    rows = tomllib.loads(CAMPAIGN.read_text()).get("run", [])
+    content = tomllib.loads(CAMPAIGN.read_text())
+    tables = content.get("run")
+    if set(content) != {"run"} or not isinstance(tables, list):
+        raise ValueError(f"{CAMPAIGN.name} holds [[run]] tables alone; got {', '.join(content)}.")
+    try:
+        rows = [row for table in tables for row in expand(table)]
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{CAMPAIGN.name}: a run's `each` is a table of lists, and its name a text whose "
+            f"braces hold last words of the keys there ({error!r})."
+        ) from error
     runs = {}
-    for row in itertools.chain.from_iterable(map(expand, rows)):
+    for row in rows:
         name = row.pop("name", "")
         if not re.fullmatch(r"\w[\w.-]*", name) or "model" not in row:
             raise ValueError(
@@ -344,6 +366,11 @@ def check(runs, out):
                     f"Run {name!r}: unknown {key} {parameters[key]!r}. Expected one of: "
                     f"{', '.join(NAMES[key])}."
                 )
+        for key in ("predictions", "weights"):
+            if not isinstance(parameters.get(key, False), bool):
+                raise ValueError(
+                    f"Run {name!r}: {key} must be true or false; got {parameters[key]!r}."
+                )
         for key, least in (("epochs", 1), ("seed", 0), ("train_size", 1)):
             value = parameters.get(key, least)
             if type(value) is not int or value < least:
@@ -354,9 +381,11 @@ def check(runs, out):
             recipe = mixlib.recipes.get_recipe(parameters.get("recipe", "keras_example"))
             dataclasses.replace(recipe, **parameters.get("changes", {}))
             model = parameters["model"], parameters.get("overrides")
-            if model[1] and model[0] in mixlib.presets.PRESETS and model not in created:
+            if model[1] and model not in created:
+                yardstick = model[0] in yardsticks.MODELS
+                create = yardsticks.create if yardstick else mixlib.create
                 with keras.StatelessScope(initialize_variables=False):  # shapes, no values
-                    mixlib.create(model[0], **model[1])
+                    create(model[0], **model[1])
                 created.append(model)
         except (TypeError, ValueError) as error:
             raise ValueError(f"Run {name!r}: {error}") from error
@@ -540,4 +569,5 @@ def table(runs, out):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # main ends its helpers first
     sys.exit(main())

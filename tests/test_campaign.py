@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 import time
 
 import campaign
@@ -345,6 +346,12 @@ def test_a_run_without_figures_has_failed(place, calls, monkeypatch, capsys):
         ("epochs = 50", "overrides = {depth = 1}", "'second': keras_mixer has no depth"),
         ("epochs = 50", 'precision = "int8"', "unknown precision 'int8'. Expected one of: float32"),
         ("epochs = 50", "each = {seed = [1, 2]}", "two runs are called 'second'"),
+        ("epochs = 50", 'weights = "no"', "'second': weights must be true or false; got 'no'"),
+        ('name = "second"', 'name = "{modle}"', "braces hold last words of the keys.*modle"),
+        ('name = "second"', "name = 2", "a text whose braces"),
+        ("epochs = 50", "each = {seed = 3}", "`each` is a table of lists"),
+        ("epochs = 50", "each = [1, 2]", "`each` is a table of lists"),
+        ("[[run]]", "[[runs]]", r"holds \[\[run\]\] tables alone; got runs"),
         ("[[run]]", "[[run", "Expected"),
     ],
 )
@@ -419,6 +426,7 @@ def test_the_whole_campaign_can_be_changed(changes):
     [
         (["--only", "third"], "No run 'third'. Expected one of: first, second"),
         (["--models", "perceiver"], "unknown model 'perceiver'"),
+        (["--only", "first", "--models", "gmlp_tiny"], "--only chose runs of keras_mixer; got"),
         (["--epochs", "0"], "epochs must be a whole number from 1 up; got 0"),
         (["--jobs", "0"], "--jobs must be 1 or more; got 0"),
         (["--seeds", "-1"], "seed must be a whole number from 0 up; got -1"),
@@ -798,6 +806,33 @@ def test_helpers_end_with_the_campaign(place, monkeypatch):
         assert helper.wait(timeout=10) != 0
     finally:
         helper.kill()
+
+
+def test_a_terminated_campaign_ends_its_helpers(place):
+    code = """
+        import runpy, subprocess, sys, time
+        started = subprocess.Popen
+        def sleeper(command, **options):
+            if "--jobs" not in command:
+                return started(command, **options)
+            helper = started([sys.executable, "-c", "import time; time.sleep(60)"])
+            print(helper.pid, flush=True)
+            return helper
+        subprocess.Popen = sleeper
+        import papermill
+        papermill.execute_notebook = lambda *arguments, **options: time.sleep(60)
+        sys.argv = sys.argv[1:]
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    """
+    arguments = [campaign.__file__, "--profile", "smoke", "--jobs", "2", "--out", str(place / "o")]
+    command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
+    process = POPEN(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
+    helper = psutil.Process(int(process.stdout.readline()))
+    while not (place / "o.unfinished").is_dir():
+        time.sleep(0.01)
+    process.terminate()
+    assert process.wait(timeout=30) == 143
+    assert not helper.is_running() or helper.status() == psutil.STATUS_ZOMBIE
 
 
 def test_the_table_tells_runs_of_earlier_code(tmp_path):

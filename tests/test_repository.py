@@ -31,7 +31,7 @@ def copy(tmp_path):
 
 def test_one_command_sets_the_address_everywhere_and_unsets_it(copy):
     before = {path: path.read_text() for path in copy.rglob("*.*") if path.is_file()}
-    script.set_repository("https://github.com/owner/name/", copy)
+    script.set_repository("https://github.com/owner/name.git/", copy)
     assert address(copy) == "https://github.com/owner/name"
     config = yaml.safe_load((copy / "_config.yml").read_text())
     assert config["launch_buttons"]["colab_url"] and config["html"]["use_edit_page_button"]
