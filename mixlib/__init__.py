@@ -5,6 +5,7 @@ import importlib
 from mixlib import (
     augment,
     blocks,
+    browser,
     checkpoint,
     convert,
     costs,
@@ -42,6 +43,7 @@ __all__ = [
     "SpatialGatingUnit",
     "augment",
     "blocks",
+    "browser",
     "build_classifier",
     "checkpoint",
     "convert",

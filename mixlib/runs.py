@@ -28,7 +28,7 @@ from mixlib import data, presets
 
 _PACKAGE = pathlib.Path(__file__).parent
 # These choose, count, read and draw; what a training computes does not depend on them.
-_NOT_TRAINED_WITH = {"runs.py", "plots.py", "convert.py", "costs.py", "profiles.py"}
+_NOT_TRAINED_WITH = {"runs.py", "plots.py", "convert.py", "costs.py", "profiles.py", "browser.py"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,7 +19,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init_
 ORDER = [
     "checks", "data", "profiles", "patches", "augment", "positions", "blocks", "keras_example",
     "classifier", "costs", "presets", "recipes", "runs", "checkpoint", "distribution", "training",
-    "convert", "plots",
+    "convert", "browser", "plots",
 ]  # fmt: skip
 PUBLIC_MODULES = ORDER[1:]
 

@@ -1,0 +1,118 @@
+"""A model in a page computes what Keras does, and follows what a reader does to its picture."""
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from test_browser import MODELS, NAMES, make, picture_for
+
+import mixlib
+from mixlib import browser as in_browser
+
+PAGE = "notebooks/16_into_the_browser.html"
+EXPLORER = ".mixlib-explorer"
+SCORES = f"image => Array.from(document.querySelector('{EXPLORER}').classify(image).scores)"
+SHOWN = f"""() => {{
+    const explorer = document.querySelector('{EXPLORER}')
+    return Array.from(explorer.querySelectorAll('tbody tr, .reach'), part => part.innerText)
+}}"""
+
+
+@pytest.mark.parametrize("name, options", MODELS)
+def test_gives_the_scores_of_keras(name, options, browser, tmp_path):
+    model = make(name, options)
+    picture = picture_for(model)
+    path = tmp_path / "page.html"
+    path.write_text(in_browser.explore(model, {"noise": picture}, NAMES).html)
+    page = browser.new_page()
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(path.as_uri())  # a file, without a server
+    found = page.evaluate(SCORES, picture.ravel().tolist())
+    page.close()
+    for weight in model.trainable_weights:
+        if len(weight.shape) == 2:
+            integers, scales = in_browser.quantize(keras.ops.convert_to_numpy(weight))
+            weight.assign(integers * scales)
+    expected = model.predict(picture[None].astype("float32"), verbose=0)[0]
+    assert not errors
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * expected.std())
+
+
+@pytest.fixture
+def page(open_page):
+    page = open_page(PAGE)
+    page.wait_for_selector(f"{EXPLORER} tbody tr")
+    page.click(f"{EXPLORER} button")  # undo what the page begins with
+    page.wait_for_selector(f"{EXPLORER} div.reach:has-text('no change')")
+    yield page
+    assert page.trouble == []
+
+
+def changed(page, before):
+    page.wait_for_function(f"before => JSON.stringify(({SHOWN})()) !== before", arg=before)
+    return page.evaluate(SHOWN)
+
+
+def shown(page):
+    return page.evaluate(f"() => JSON.stringify(({SHOWN})())")
+
+
+def test_begins_with_the_models_answer(page):
+    model = mixlib.load_run("hour-gmlp_tiny-seed0").load_model()
+    page.select_option(f"{EXPLORER} select", "a portrait")
+    page.click(f"{EXPLORER} button")
+    page.wait_for_selector(f"{EXPLORER} div.reach:has-text('no change')")
+    portrait = mixlib.plots.portrait(32)
+    logits = model.predict(portrait[None].astype("float32"), verbose=0)[0]
+    best = mixlib.data.CIFAR100_CLASSES[logits.argmax()]
+    assert page.evaluate(SHOWN)[0].startswith(best)
+
+
+def test_keys_take_a_patch_away_and_bring_it_back(page):
+    before = shown(page)
+    page.focus(f"{EXPLORER} canvas")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    after = changed(page, before)
+    assert "before: 100" in " ".join(after)  # what is changed is all in this patch
+    now = shown(page)
+    page.keyboard.press("Enter")
+    changed(page, now)
+    assert shown(page) == before
+
+
+def test_a_click_takes_a_patch_away_and_a_line_is_painted(page):
+    before = shown(page)
+    page.click(f"{EXPLORER} canvas", position={"x": 40, "y": 40})
+    changed(page, before)
+    now = shown(page)
+    page.check(f"{EXPLORER} input[value=paint]")
+    page.fill(f"{EXPLORER} input[type=color]", "#0000ff")
+    box = page.locator(f"{EXPLORER} canvas").bounding_box()
+    page.mouse.move(box["x"] + 80, box["y"] + 160)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 180, box["y"] + 160, steps=5)
+    page.mouse.up()
+    changed(page, now)
+    page.click(f"{EXPLORER} button")
+    page.wait_for_selector(f"{EXPLORER} div.reach:has-text('no change')")
+    assert shown(page) == before
+
+
+def test_a_picture_of_ones_own(page, tmp_path):
+    before = shown(page)
+    wrong = tmp_path / "own.txt"
+    wrong.write_text("no picture")
+    page.set_input_files(f"{EXPLORER} input[type=file]", wrong)
+    page.wait_for_selector("text=This file can't be read as a picture")
+    assert shown(page) == before
+    path = tmp_path / "own.png"
+    Image.fromarray(np.full((90, 60, 3), (30, 60, 200), "uint8")).save(path)
+    page.set_input_files(f"{EXPLORER} input[type=file]", path)
+    changed(page, before)
+    centre = f"""() => {{
+        const canvas = document.querySelector('{EXPLORER} canvas')
+        return Array.from(canvas.getContext('2d').getImageData(20, 20, 1, 1).data.slice(0, 3))
+    }}"""
+    assert page.evaluate(centre) == [30, 60, 200]
