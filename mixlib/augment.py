@@ -79,12 +79,7 @@ class ResizeFlipZoom(keras.layers.Layer):
         return flip, *factors
 
     def compute_output_shape(self, input_shape):
-        if len(input_shape) != 4 or None in input_shape[1:]:
-            raise ValueError(
-                "ResizeFlipZoom expects images of shape (batch, height, width, channels), with "
-                f"height, width and channels known, but got shape {tuple(input_shape)}."
-            )
-        batch, height, width, channels = input_shape
+        batch, height, width, channels = _known(self, input_shape)
         return batch, self.image_size or height, self.image_size or width, channels
 
     def get_config(self):
@@ -95,6 +90,16 @@ class ResizeFlipZoom(keras.layers.Layer):
             "zoom": self.zoom,
             "seed": self.seed,
         }
+
+
+def _known(layer, shape):
+    """The shape of images, or ValueError when it is none, or not known but for the batch."""
+    if len(shape) != 4 or None in shape[1:]:
+        raise ValueError(
+            f"{type(layer).__name__} expects images of shape (batch, height, width, channels), "
+            f"with height, width and channels known, but got shape {tuple(shape)}."
+        )
+    return shape
 
 
 def _resizing(old, new):
@@ -144,7 +149,8 @@ class RandomAffine(keras.layers.Layer):
     Raises
     ------
     ValueError
-        When `shift` or `scale` is not from 0 to below 1.
+        When `shift` or `scale` is not from 0 to below 1, or the input to train with is not a batch
+        of images of known size.
     """
 
     def __init__(
@@ -174,8 +180,8 @@ class RandomAffine(keras.layers.Layer):
         images = ops.cast(images, self.compute_dtype)
         if not training:
             return images
-        batch, height, width, _ = ops.shape(images)
-        matrices = self.draw(batch, height, width)
+        _, height, width, _ = _known(self, images.shape)
+        matrices = self.draw(ops.shape(images)[0], height, width)
         return ops.image.affine_transform(
             images, matrices, "bilinear", fill_mode="reflect", data_format="channels_last"
         )
@@ -239,7 +245,7 @@ def augmentation(colour=0.0, erasing=0.0, seed=None, **affine):
     erasing : float
         Share of the images that lose a random box of up to a third of their area.
     seed : int, optional
-        Default: drawn from Keras' global seed.
+        The three draw from this one and the next two. Default: drawn from Keras' global seed.
     **affine
         Arguments of `RandomAffine`.
 
@@ -253,25 +259,25 @@ def augmentation(colour=0.0, erasing=0.0, seed=None, **affine):
     ----------
     Zhong et al., Random erasing data augmentation, 2017.
     """
-    options = {"seed": seed, "dtype": "float32"}
-    layers = [RandomAffine(**affine, **options, name="affine")]
+    # Layers of one seed would draw alike: whoever is turned far would be bright, too.
+    seeds = [None if seed is None else seed + index for index in range(3)]
+    layers = [RandomAffine(**affine, seed=seeds[0], dtype="float32", name="affine")]
     if colour:
         jitter = keras.layers.RandomColorJitter(
             value_range=(0, 1),  # with 0 to 255, Keras 3.15 saturates colours beyond the range
             brightness_factor=colour / 2,  # of the whole range, not of the image's own
             contrast_factor=colour,
             saturation_factor=(0.5 - colour / 2, 0.5 + colour / 2),  # one half changes nothing
-            **options,
+            seed=seeds[1],
+            dtype="float32",
             name="colour",
         )
         into, back = (keras.layers.Rescaling(by, dtype="float32") for by in (1 / 255, 255.0))
         layers += [into, jitter, back]
     if erasing:
-        layers.append(
-            keras.layers.RandomErasing(
-                (erasing, erasing), scale=(0.02, 0.33), fill_value=128, **options, name="erasing"
-            )
-        )
+        area = {"scale": (0.02, 0.33), "fill_value": 128}
+        options = {"seed": seeds[2], "dtype": "float32", "name": "erasing"}
+        layers.append(keras.layers.RandomErasing((erasing, erasing), **area, **options))
     model = _InTrainingOnly(layers, name="augmentation")
     model.dtype_policy = "float32"
     return model
@@ -283,6 +289,44 @@ class _InTrainingOnly(keras.Sequential):
 
     def call(self, inputs, training=False, **kwargs):
         return super().call(inputs, training=training, **kwargs)
+
+
+@keras.saving.register_keras_serializable("mixlib")
+class Normalization(keras.layers.Normalization):
+    """`keras.layers.Normalization` that reads mean and variance from its weights at every call.
+
+    Keras' own keeps a copy of them, which `set_weights` does not renew: a clone with all weights
+    of another model would give other answers.
+
+    Parameters
+    ----------
+    **kwargs
+        As for `keras.layers.Normalization`, without ``mean`` and ``variance``.
+
+    Raises
+    ------
+    ValueError
+        When an input has another number of channels than the layer was built for.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+
+    def call(self, inputs):
+        self.compute_output_shape(inputs.shape)
+        x = ops.cast(inputs, self.compute_dtype)
+        mean = ops.cast(self.adapt_mean, self.compute_dtype)
+        variance = ops.cast(self.adapt_variance, self.compute_dtype)
+        return (x - mean) / ops.maximum(ops.sqrt(variance), keras.config.epsilon())
+
+    def compute_output_shape(self, input_shape):
+        channels = self.adapt_mean.shape[-1] if self.built else input_shape[-1]
+        if input_shape[-1] != channels:
+            raise ValueError(
+                f"{self.name} has statistics of {channels} channels, but images of "
+                f"{input_shape[-1]} came. Make it with a mean and a variance for each of theirs."
+            )
+        return input_shape
 
 
 def normalization(mean=CIFAR100_MEAN, variance=CIFAR100_VARIANCE):
@@ -298,10 +342,10 @@ def normalization(mean=CIFAR100_MEAN, variance=CIFAR100_VARIANCE):
 
     Returns
     -------
-    keras.layers.Normalization
+    Normalization
         Built, with `mean` and `variance` in its weights.
     """
-    layer = keras.layers.Normalization(name="normalization")
+    layer = Normalization(name="normalization")
     layer.build((None, None, None, len(mean)))
     layer.adapt_mean.assign(np.asarray(mean, "float32"))
     layer.adapt_variance.assign(np.asarray(variance, "float32"))
@@ -353,8 +397,9 @@ def preprocessing(
 def adapt(model, images):
     """Fit the normalisation layer that a model begins with to images.
 
-    A `keras.layers.Normalization` made with ``mean=…`` stays as it is. Compile the model after
-    this, not before: a compiled step keeps the old statistics.
+    A `keras.layers.Normalization` made with ``mean=…`` stays as it is. Where the layer is Keras'
+    and not our `Normalization`, compile the model after this: a compiled step keeps the old
+    statistics.
 
     Parameters
     ----------

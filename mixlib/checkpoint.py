@@ -100,13 +100,13 @@ class Checkpoint(keras.callbacks.Callback):
     def save(self, epochs):
         """Write the file after that many epochs."""
         arrays = {
-            f"{name}/{index}": keras.ops.convert_to_numpy(variable)
+            f"{name}/{index}": _storable(variable)
             for name, variables in _variables(self.model).items()
             for index, variable in enumerate(variables)
         }
         for index, callback in enumerate(self.callbacks):
             for i, weights in enumerate(getattr(callback, "best_weights", None) or ()):
-                arrays[f"callback/{index}/{i}"] = weights
+                arrays[f"callback/{index}/{i}"] = _storable(weights)
         note = {
             "epochs": epochs,
             "training": self.training,
@@ -141,6 +141,12 @@ def _read(path):
         raise ValueError(
             f"The checkpoint {path} can't be read ({error}). Remove it to train from the start."
         ) from error
+
+
+def _storable(values):
+    """Values as an array that NumPy can read back: bfloat16, which it can't, as float32."""
+    array = keras.ops.convert_to_numpy(values)
+    return array.astype("float32") if array.dtype.name == "bfloat16" else array
 
 
 def _variables(model):

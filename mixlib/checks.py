@@ -1,7 +1,9 @@
-"""What is checked of sizes, of arguments and of tokens, with errors that say what to do."""
+"""What is checked of sizes, labels, arguments and tokens, with errors that say what to do."""
 
 import numbers
 from collections.abc import Iterable
+
+import numpy as np
 
 
 def check_whole(name, value, least=1):
@@ -17,6 +19,18 @@ def height_and_width(image_size):
     if len(sizes) != 2:
         raise ValueError(f"image_size must be one number, or height and width; got {image_size!r}.")
     return tuple(check_whole("image_size", size) for size in sizes)
+
+
+def check_labels(labels, images=None):
+    """Return labels as an array, or raise ValueError unless they are classes, one an image."""
+    labels = np.asarray(labels)
+    count = len(labels) if images is None else len(images)
+    if labels.shape != (count,) or labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"Expected a whole number for each of {count} images, shape ({count},); got "
+            f"{labels.dtype} of shape {labels.shape}. Labels of shape (n, 1): labels[:, 0]."
+        )
+    return labels
 
 
 def check_gelu(gelu):

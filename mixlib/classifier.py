@@ -88,6 +88,7 @@ def build_classifier(
     """
     num_classes = check_whole("num_classes", num_classes)
     embedding_dim = check_whole("embedding_dim", embedding_dim)
+    channels = check_whole("channels", channels)
     inputs = keras.Input((*height_and_width(image_size), channels), name="images")
     x = inputs if preprocessing is None else preprocessing(inputs)
     x = Patches(patch_size, name="patches")(x)

@@ -9,13 +9,14 @@ import dataclasses
 import hashlib
 import os
 import pathlib
+import struct
 import zipfile
 import zlib
 
 import keras
 import numpy as np
 
-from mixlib.checks import check_whole, height_and_width
+from mixlib.checks import check_labels, check_whole, height_and_width
 
 CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
 
@@ -138,8 +139,8 @@ def load(name, train_size=None, test_size=None, seed=0):
     name : {"cifar100", "cifar10", "shapes"}
     train_size, test_size : int, optional
         How many images to take, drawn evenly from the classes. A smaller part is contained in a
-        larger one of the same seed. Default: all; for ``shapes`` 10,000 and 2,000, and any number
-        can be asked for.
+        larger one of the same seed. Default: all; for ``shapes`` 10,000 and 2,000. Any number of
+        these can be asked for, and each gives other images.
     seed : int
         Chooses the part; for ``shapes``, the images.
 
@@ -244,6 +245,10 @@ def from_folder(folder, image_size=32, test_fraction=0.2, seed=0):
     return Dataset(name, x_train, y_train, x_test, y_test, tuple(files), files_train, files_test)
 
 
+# What Pillow raises for damaged files; the last two for Exif tags of wrong types.
+_DAMAGE = OSError, SyntaxError, ValueError, TypeError, struct.error
+
+
 def read_image(path, image_size):
     """Read an image file as a model is to see it: upright, its middle, small, in three channels.
 
@@ -280,7 +285,7 @@ def read_image(path, image_size):
             picture = ImageOps.exif_transpose(picture).convert("RGB")
     except FileNotFoundError:
         raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (*_DAMAGE, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} cannot be read as an image ({error}).") from error
     return np.asarray(ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS))
 
@@ -336,9 +341,9 @@ def validation_split(labels, fraction=0.1, seed=0):
     Raises
     ------
     ValueError
-        When either part would be empty.
+        When either part would be empty, or the labels are not whole numbers, one an image.
     """
-    labels = np.asarray(labels)
+    labels = check_labels(labels)
     size = round(fraction * len(labels)) if 0 < fraction < 1 else 0
     if not 0 < size < len(labels):
         raise ValueError(

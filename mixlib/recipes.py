@@ -112,8 +112,10 @@ class Recipe:
                     f'{field} must be "{choices[0]}" or "{choices[1]}"; '
                     f"got {getattr(self, field)!r}."
                 )
-        for field in ("epochs", "batch_size"):
-            check_whole(field, getattr(self, field))
+        for field in ("epochs", "batch_size"):  # stored as JSON, so as Python's own
+            object.__setattr__(self, field, check_whole(field, getattr(self, field)))
+        for field in ("learning_rates", "augmentation"):
+            object.__setattr__(self, field, dict(getattr(self, field)))
         for field, most in _AT_MOST.items():
             value = getattr(self, field)
             if (field, value) != ("clip_norm", None) and not 0 <= value <= most:

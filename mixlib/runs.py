@@ -83,13 +83,19 @@ class Run:
         FileNotFoundError
             When the run has no weights.
         ValueError
-            When its model is not that of a preset, on data of `mixlib.data.load`.
+            When its model is not that of a preset with the overrides that the metrics name, on data
+            of `mixlib.data.load`.
         """
         weights = self._stored("model.weights.h5")
         try:
             _, class_names = data.DATASETS[self.metrics["dataset"]]
             overrides = self.metrics.get("overrides", {})
             model = presets.create(self.metrics["model"], num_classes=len(class_names), **overrides)
+            # Configurations differ between versions of Keras.
+            same_keras = self.metrics.get("versions", {}).get("keras") == keras.__version__
+            stored = self.metrics.get("model_sha256")
+            if stored and same_keras and stored != architecture_checksum(model):
+                raise ValueError("it was another model of that name")
             model.load_weights(weights)
         except (KeyError, ValueError) as error:
             raise ValueError(
@@ -350,6 +356,21 @@ def tabulate(runs):
         for run in runs
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")
+
+
+def architecture_checksum(model):
+    """SHA-256 of a model's configuration: the same when it is made again, by other names or seeds.
+
+    Precision does not count. Names that Keras makes up end in a number, which counts the layers
+    made before.
+
+    Parameters
+    ----------
+    model : keras.Model
+    """
+    text = json.dumps(model.get_config(), default=str, sort_keys=True)
+    text = re.sub(r"(mixed_)?b?float(16|32)", "float", text)
+    return hashlib.sha256(re.sub(r'_\d+"|"seed": \d+', '"', text).encode()).hexdigest()
 
 
 @functools.cache

@@ -1,10 +1,7 @@
 """The experiment that follows a recipe: compile, fit, evaluate."""
 
 import dataclasses
-import hashlib
-import json
 import math
-import re
 import statistics
 import time
 
@@ -15,7 +12,7 @@ from keras import ops
 from mixlib import augment, costs, data, distribution, runs
 from mixlib.blocks import fused
 from mixlib.checkpoint import Checkpoint
-from mixlib.checks import check_whole
+from mixlib.checks import check_labels, check_whole
 from mixlib.recipes import get_recipe
 
 
@@ -205,12 +202,17 @@ def run_experiment(
     Raises
     ------
     ValueError
-        When there is no epoch to train, the data set does not fit the model, the checkpoint belongs
-        to another training, or batches can't be shared out to the devices.
+        When there is no epoch to train, the data set fits neither the model nor the recipe, the
+        checkpoint belongs to another training, or batches can't be shared out to the devices.
     """
     recipe = get_recipe(recipe)
     epochs = check_whole("epochs", recipe.epochs if epochs is None else epochs)
-    _check_fits(model, dataset)
+    seed = check_whole("seed", seed, least=0)
+    _check_fits(model, dataset, recipe)
+    # A model that was loaded under another policy has that one; its layers have their own.
+    inner = model._flatten_layers(include_self=False)
+    with_weights = [layer for layer in inner if layer.trainable_variables]
+    model.dtype_policy = with_weights[0].dtype_policy
     train, validation = split(dataset, recipe, seed)
     trained = {
         "model": model.name,
@@ -220,6 +222,8 @@ def run_experiment(
         "seed": seed,
         "parameters": costs.count_parameters(model),
         "precision": model.dtype_policy.name,
+        "flops": costs.count_flops(model),
+        "model_sha256": runs.architecture_checksum(model),
     }
     history, circumstances = {}, runs.circumstances()
     keras.utils.set_random_seed(seed)
@@ -246,7 +250,6 @@ def run_experiment(
         done = 0
         if checkpoint is not None:
             code = {key: circumstances[key] for key in ("backend", "mixlib_sha256")}
-            code["model_sha256"] = _architecture(model)
             first = share.process == 0
             used.append(Checkpoint(checkpoint, trained | code, history, schedule, writes=first))
             done = used[-1].restore(trainee)
@@ -282,7 +285,6 @@ def run_experiment(
         "epochs": len(history["loss"]),
         "best_epoch": 1 + int(best),
         **measured,
-        "flops": costs.count_flops(model),
         "seconds_per_epoch": statistics.median(history["seconds"]),
         "devices": share.devices,
     }
@@ -294,7 +296,8 @@ class AugmentedTraining(keras.Model):
 
     Takes ``{"images": …, "labels": …}``, gives ``{"logits": …, "targets": …}``: outside of training
     the classifier's logits and the labels as one-hot rows; in training the logits of images that
-    are augmented and mixed with one another, and targets that are mixed alike and smoothed.
+    are augmented and mixed with one another, and targets that are mixed alike and smoothed. To
+    callbacks it is the classifier: images alone give its logits, and saving saves it.
 
     Parameters
     ----------
@@ -307,7 +310,7 @@ class AugmentedTraining(keras.Model):
     """
 
     def __init__(self, classifier, recipe, steps_a_call=1):
-        super().__init__(name=classifier.name)
+        super().__init__(name=classifier.name, dtype=classifier.dtype_policy)
         self.classifier = classifier
         self.batch_size, self.steps_a_call = recipe.batch_size, steps_a_call
         self.num_classes = classifier.output_shape[-1]
@@ -322,7 +325,18 @@ class AugmentedTraining(keras.Model):
             self.generator = keras.random.SeedGenerator()
         self.built = True  # as the classifier is; nothing else has weights
 
+    def save(self, *arguments, **options):
+        return self.classifier.save(*arguments, **options)
+
+    def save_weights(self, *arguments, **options):
+        return self.classifier.save_weights(*arguments, **options)
+
+    def load_weights(self, *arguments, **options):
+        return self.classifier.load_weights(*arguments, **options)
+
     def call(self, inputs, training=None):
+        if not isinstance(inputs, dict):
+            return self.classifier(inputs, training=training)
         images = inputs["images"]
         targets = ops.one_hot(inputs["labels"], self.num_classes, dtype="float32")
         if training:
@@ -379,15 +393,6 @@ class AugmentedTraining(keras.Model):
         return super().compute_metrics(x, y, y_pred["logits"], sample_weight)
 
 
-def _architecture(model):
-    """SHA-256 of a model's configuration: the same when it is made again, by other names or seeds.
-
-    Names that Keras makes up end in a number, which counts the layers made before.
-    """
-    text = json.dumps(model.get_config(), default=str, sort_keys=True)
-    return hashlib.sha256(re.sub(r'_\d+"|"seed": \d+', '"', text).encode()).hexdigest()
-
-
 def _copy(model):
     """The same model once more, created where it is called."""
     copy = type(model).from_config(model.get_config())
@@ -414,7 +419,15 @@ def measure(model, images, labels, batch_size=250):
     dict of float
         ``loss``, the mean cross-entropy, ``top_1`` and ``top_5``, the shares of the images whose
         class comes first, and among the first five.
+
+    Raises
+    ------
+    ValueError
+        When there are no images, or not a class for each.
     """
+    labels = check_labels(labels, images)
+    if not len(labels):
+        raise ValueError("There are no images to measure the model on.")
     size = _even_batch_size(len(labels), batch_size)
     return _scores(model.predict(images, size, verbose=0), labels)
 
@@ -472,7 +485,7 @@ def split(dataset, recipe, seed):
     return (images[train], labels[train]), (images[validation], labels[validation])
 
 
-def _check_fits(model, dataset):
+def _check_fits(model, dataset, recipe):
     if tuple(model.input_shape[1:]) != dataset.image_shape:
         raise ValueError(
             f"{model.name} takes images of shape {tuple(model.input_shape[1:])}, but those of "
@@ -483,6 +496,13 @@ def _check_fits(model, dataset):
         raise ValueError(
             f"{model.name} scores {model.output_shape[-1]} classes, but {dataset.name} has "
             f"{dataset.num_classes}. Create the model with num_classes={dataset.num_classes}."
+        )
+    if not len(dataset.x_test):
+        raise ValueError(f"{dataset.name} has no test images, which a training is measured on.")
+    if recipe.augmentation.get("colour") and dataset.image_shape[-1] != 3:
+        raise ValueError(
+            f"The recipe {recipe.name!r} changes colours, and images of {dataset.name} have "
+            f"{dataset.image_shape[-1]} channels, not 3. Take one without augmentation's colour."
         )
 
 
@@ -568,5 +588,7 @@ class _Epochs(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         found = {key: float(value) for key, value in logs.items()}
         found |= {"learning_rate": self.learning_rate, "seconds": time.perf_counter() - self.start}
-        for key, value in found.items():
-            self.history.setdefault(key, []).append(value)
+        done = len(self.history.get("seconds", ()))
+        for key in dict.fromkeys((*self.history, *found)):  # not all callbacks log at every epoch
+            column = self.history.setdefault(key, [math.nan] * done)
+            column.append(found.get(key, math.nan))

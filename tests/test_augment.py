@@ -339,3 +339,41 @@ def test_augmentation_is_in_float32_under_every_policy():
         keras.config.set_dtype_policy("float32")
     assert {layer.compute_dtype for layer in (model, *model.layers)} == {"float32"}
     np.testing.assert_allclose(output, pixels, rtol=1e-6)
+
+
+def test_a_clone_with_the_same_weights_gives_the_same_answers(images):
+    model = mixlib.create("mixer_tiny", num_blocks=1, image_size=images.shape[1:3])
+    augment.adapt(model, images)
+    randomly = np.random.default_rng(0)
+    model.get_layer("head").kernel.assign(randomly.normal(size=(128, 100)))
+    expected = model.predict(images, verbose=0)
+    clone = keras.models.clone_model(model)
+    clone.predict(images, verbose=0)  # compiled before it has the weights
+    clone.set_weights(model.get_weights())
+    np.testing.assert_allclose(clone.predict(images, verbose=0), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_statistics_of_other_channels(channels):
+    with pytest.raises(ValueError, match=f"3 channels, but images of {channels} came. Make it"):
+        mixlib.build_classifier(
+            [], channels=channels, preprocessing=augment.preprocessing(image_size=None)
+        )
+    own = augment.preprocessing(image_size=None, mean=[9.0] * channels, variance=[1.0] * channels)
+    assert mixlib.build_classifier([], channels=channels, preprocessing=own).built
+
+
+def test_parts_of_one_seed_draw_apart():
+    """Images that are dark on the left: who is mirrored can be seen, and who lost a grey box."""
+    ramp = np.broadcast_to(np.linspace(50, 150, 8)[:, None], (400, 8, 8, 3)).astype("float32")
+    layer = augment.augmentation(erasing=0.5, seed=0, horizontal_flip=True)
+    changed = keras.ops.convert_to_numpy(layer(ramp, training=True))
+    mirrored = np.median(np.diff(changed[..., 0], axis=2), axis=(1, 2)) < 0
+    erased = (changed == 128).any(axis=(1, 2, 3))
+    assert 0.4 < mirrored.mean() < 0.6 and 0.4 < erased.mean() < 0.6
+    assert abs(np.corrcoef(mirrored, erased)[0, 1]) < 0.2
+
+
+def test_a_warp_needs_a_batch_of_images():
+    with pytest.raises(ValueError, match="RandomAffine expects images of shape"):
+        augment.RandomAffine()(np.zeros((8, 8, 3), "float32"), training=True)

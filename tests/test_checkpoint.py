@@ -224,3 +224,32 @@ def test_the_epoch_that_ends_a_training_early_is_not_stored(unwritten):
     unwritten.model.stop_training = True
     unwritten.on_epoch_end(3)
     assert not unwritten.path.exists()
+
+
+def test_bfloat16_can_be_taken_up_again(tmp_path):
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                raise InterruptedError
+
+    path = tmp_path / "checkpoint.npz"
+
+    def train(*callbacks):
+        keras.utils.set_random_seed(0)
+        block = mixlib.MixerBlock(4, 8)
+        model = mixlib.build_classifier(block, patch_size=8, embedding_dim=8, name="small")
+        return mixlib.run_experiment(
+            model, dataset, epochs=2, verbose=0, callbacks=callbacks, checkpoint=path
+        )
+
+    dataset = data.load("shapes", 200, 20)
+    keras.config.set_dtype_policy("bfloat16")
+    try:
+        with pytest.raises(InterruptedError):
+            train(Stop())
+        again = train()
+        path.unlink()
+        whole = train()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert again.history["loss"] == pytest.approx(whole.history["loss"], rel=1e-3)

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 import mixlib
-from mixlib.checks import check_gelu, check_tokens, check_whole, height_and_width
+from mixlib.checks import (
+    check_gelu,
+    check_labels,
+    check_tokens,
+    check_whole,
+    height_and_width,
+)
 
 
 @pytest.mark.parametrize("value", [0, -3, 1.5, "8", None, True, np.True_, np.int64(0), np.ones(1)])
@@ -56,3 +62,16 @@ def test_tokens_fixed_by_what_was_built():
     layer.num_tokens = 4
     with pytest.raises(ValueError, match="built for 4 tokens of 8 channels, but got 5"):
         check_tokens(layer, (None, 5, 8))
+
+
+@pytest.mark.parametrize(
+    "labels", [np.zeros((5, 1), int), np.zeros(4, int), np.zeros(5), ["a"] * 5, np.int64(3)]
+)
+def test_what_are_no_labels_of_five_images(labels):
+    with pytest.raises(ValueError, match=r"a whole number for each of 5 images, shape \(5,\)"):
+        check_labels(labels, np.zeros((5, 2)))
+
+
+def test_labels_of_any_whole_type():
+    for labels in ([0, 1, 2], np.arange(3, dtype="uint8"), np.arange(3, dtype="int64")):
+        np.testing.assert_array_equal(check_labels(labels), [0, 1, 2])

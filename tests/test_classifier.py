@@ -144,3 +144,9 @@ def test_how_a_classifier_starts():
     model = mixlib.build_classifier([], embedding_dim=4)
     assert type(model.get_layer("stem").kernel_initializer).__name__ == "LecunNormal"
     assert not keras.ops.convert_to_numpy(model(images())).any()  # no class is preferred
+
+
+@pytest.mark.parametrize("channels", [0, True, 1.5])
+def test_channels_that_are_none(channels):
+    with pytest.raises(ValueError, match="channels must be a whole number"):
+        mixlib.build_classifier([], channels=channels)

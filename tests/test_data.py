@@ -454,3 +454,17 @@ def test_the_checksum_does_not_depend_on_the_type_of_the_labels():
     labels = dataset.y_train.astype("uint8"), dataset.y_test.astype("int32")
     other = dataclasses.replace(dataset, y_train=labels[0], y_test=labels[1])
     assert other.checksum() == dataset.checksum()
+
+
+def test_an_exif_tag_of_a_wrong_type_is_told_with_its_file(tmp_path):
+    path = tmp_path / "phone.jpg"
+    Image.new("RGB", (30, 20)).save(path)
+    content = path.read_bytes()
+    # A width that is a text; and turned, so that Pillow writes the tags anew.
+    tags = b"Exif\0\0II*\0\x08\0\0\0\2\0" + b"\0\1\2\0\3\0\0\0" + b"30\0\0"
+    tags += b"\x12\1\3\0\1\0\0\0\6\0\0\0" + bytes(4)
+    segment = b"\xff\xe1" + (len(tags) + 2).to_bytes(2, "big") + tags
+    path.write_bytes(content[:2] + segment + content[2:])
+    assert Image.open(path).getexif()[0x0112] == 6
+    with pytest.raises(ValueError, match="phone.jpg cannot be read as an image"):
+        data.read_image(path, 8)

@@ -12,6 +12,7 @@ from mixlib import augment, blocks, keras_example
 TOKENS, CHANNELS = 16, 12
 LAYERS = {
     "ResizeFlipZoom": lambda **k: augment.ResizeFlipZoom(20, seed=7, **k),
+    "Normalization": lambda **k: augment.Normalization(**k),
     "RandomAffine": lambda **k: augment.RandomAffine(True, 0.1, 20, 0.2, 0.1, seed=7, **k),
     "Patches": lambda **k: mixlib.Patches(4, **k),
     "PositionEmbedding": lambda **k: mixlib.PositionEmbedding(20, **k),
@@ -28,11 +29,12 @@ LAYERS = {
     "FNetLayer": lambda **k: keras_example.FNetLayer(CHANNELS, 0.5, **k),
     "gMLPLayer": lambda **k: keras_example.gMLPLayer(TOKENS, CHANNELS, 0.5, **k),
 }
-WITHOUT_WEIGHTS = {
-    "ResizeFlipZoom", "RandomAffine", "Patches", "FourierTransform", "ByteDropout", "GELU",
+NOTHING_TO_TRAIN = {
+    "ResizeFlipZoom", "Normalization", "RandomAffine", "Patches", "FourierTransform", "ByteDropout",
+    "GELU",
 }  # fmt: skip
-STARTS_ALIKE = WITHOUT_WEIGHTS | {"LayerNorm"}
-TAKES_IMAGES = {"ResizeFlipZoom", "RandomAffine", "Patches"}
+STARTS_ALIKE = NOTHING_TO_TRAIN | {"LayerNorm"}
+TAKES_IMAGES = {"ResizeFlipZoom", "Normalization", "RandomAffine", "Patches"}
 ANY_RANK = {"ByteDropout", "GELU", "LayerNorm", "MLP"}
 WITH_DROPOUT = {
     "ByteDropout", "MLP", "MixerBlock", "FNetBlock", "GMLPBlock", "MLPMixerLayer", "FNetLayer",
@@ -47,9 +49,11 @@ def inputs(name, seed=0):
 
 
 def randomise(layer, seed=0):
-    """Give every weight a random value, so that none is zero or tiny."""
+    """Give every weight a random value, so that none is zero or tiny, or a negative variance."""
     random = np.random.default_rng(seed)
     layer.set_weights([random.normal(0.3, 0.3, weight.shape) for weight in layer.weights])
+    if isinstance(layer, augment.Normalization):
+        layer.adapt_variance.assign(abs(layer.adapt_variance.numpy()) + 0.1)
 
 
 def to_numpy(tensor):
@@ -112,7 +116,7 @@ def test_a_step_of_training_moves_every_weight(name):
     model, layer, x = model_of(name)
     model.compile(keras.optimizers.SGD(1.0), "mse")
     before = [to_numpy(weight) for weight in layer.trainable_weights]
-    assert bool(before) == (name not in WITHOUT_WEIGHTS)
+    assert bool(before) == (name not in NOTHING_TO_TRAIN)
     if before:
         target = np.random.default_rng(1).normal(size=model.output_shape[1:]).astype("float32")
         model.train_on_batch(x, np.stack([target] * len(x)))
@@ -159,7 +163,7 @@ def test_mixed_precision(name, policy):
     expected = to_numpy(model_of(name)[0](x)).astype("float32")
     output = layer(x)
     assert keras.backend.standardize_dtype(output.dtype) == policy.removeprefix("mixed_")
-    assert all(weight.dtype == "float32" for weight in layer.weights)
+    assert {weight.dtype for weight in layer.weights} <= {"float32", "int32", "int64"}  # a count
     actual = to_numpy(keras.ops.cast(output, "float32"))
     assert np.abs(actual - expected).max() <= 0.05 * np.abs(expected).max()
 

@@ -525,3 +525,17 @@ def test_runs_are_in_the_order_of_their_names(untrained, tmp_path):
     for name in ("b", "c", "a"):
         mixlib.save_run(untrained(model), tmp_path / name)
     assert [run.name for run in mixlib.list_runs(tmp_path)] == ["a", "b", "c"]
+
+
+def test_a_model_with_options_that_nobody_noted_does_not_come_back(tmp_path):
+    model = mixlib.create("fnet_tiny", num_blocks=1, fourier_norm="ortho")
+    trained = mixlib.run_experiment(model, data.load("shapes", 200, 20), epochs=1, verbose=0)
+    trained.metrics["overrides"] = {"num_blocks": 1}
+    run = mixlib.save_run(trained, tmp_path / "one", weights=True)
+    with pytest.raises(ValueError, match="it was another model of that name.*Make the model as"):
+        run.load_model()
+    run.metrics["overrides"]["fourier_norm"] = "ortho"
+    assert run.load_model().built
+    run.metrics["overrides"].pop("fourier_norm")
+    run.metrics["versions"]["keras"] = "3.0"  # whose configurations may differ by themselves
+    assert run.load_model().built

@@ -1,13 +1,15 @@
 """Recipes and experiments."""
 
 import dataclasses
+import math
+import types
 
 import keras
 import numpy as np
 import pytest
 
 import mixlib
-from mixlib import data, recipes, training
+from mixlib import data, recipes, runs, training
 from mixlib.recipes import Recipe
 
 
@@ -431,16 +433,16 @@ def test_an_architecture_is_the_same_when_it_is_made_again_and_no_other():
         flip = keras.layers.RandomFlip()  # draws a seed of its own
         blocks = [mixlib.MixerBlock(8, 8, gelu=form), mixlib.GMLPBlock(8, dropout_rate=rate)]
         before = keras.Sequential([flip, mixlib.augment.preprocessing(image_size=None)])
-        return training._architecture(
+        return runs.architecture_checksum(
             mixlib.build_classifier(blocks, embedding_dim=8, preprocessing=before, **options)
         )
 
     assert made() == made()
     others = [made(rate=0.2), made(form="exact"), made(dropout_rate=0.1), made(num_classes=7)]
     assert len({made(), *others}) == 5
-    rates = [training._architecture(mixlib.create("mixer", num_blocks=2)) for _ in range(2)]
+    rates = [runs.architecture_checksum(mixlib.create("mixer", num_blocks=2)) for _ in range(2)]
     rates.append(
-        training._architecture(mixlib.create("mixer", num_blocks=2, stochastic_depth_rate=0.3))
+        runs.architecture_checksum(mixlib.create("mixer", num_blocks=2, stochastic_depth_rate=0.3))
     )
     assert rates[0] == rates[1] != rates[2]
 
@@ -507,3 +509,87 @@ def test_the_learning_rate_in_the_metrics_is_the_models():
     dataset = data.load("shapes", 100, 20)
     found = mixlib.run_experiment(small_model(), dataset, recipe, epochs=1, verbose=0)
     assert found.metrics["learning_rate"] == 0.007
+
+
+def test_labels_that_are_not_one_an_image(dataset):
+    model = small_model()
+    labels = dataset.y_test[:, None]
+    with pytest.raises(ValueError, match=r"Labels of shape \(n, 1\): labels\[:, 0\]"):
+        training.measure(model, dataset.x_test, labels)
+    with pytest.raises(ValueError, match="no images to measure"):
+        training.measure(model, dataset.x_test[:0], dataset.y_test[:0])
+
+
+def test_what_could_not_be_measured_is_refused_before_the_training(dataset):
+    none = dataclasses.replace(dataset, x_test=dataset.x_test[:0], y_test=dataset.y_test[:0])
+    with pytest.raises(ValueError, match="no test images"):
+        mixlib.run_experiment(small_model(), none, epochs=1, verbose=0)
+    grey = dataclasses.replace(
+        dataset, x_train=dataset.x_train[..., :1], x_test=dataset.x_test[..., :1]
+    )
+    model = mixlib.build_classifier([], channels=1)
+    with pytest.raises(ValueError, match="changes colours, and images of shapes have 1 channels"):
+        mixlib.run_experiment(model, grey, "strong", epochs=1, verbose=0)
+
+
+def test_numbers_of_numpy_and_gaps_in_a_log_can_be_stored(dataset, tmp_path):
+    class Seldom(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch:
+                logs["seldom"] = 3.0
+
+    recipe = Recipe("own", batch_size=np.int64(64), learning_rates=types.MappingProxyType({}))
+    trained = mixlib.run_experiment(
+        small_model(),
+        dataset,
+        recipe,
+        epochs=np.int64(2),
+        seed=np.int64(1),
+        callbacks=[Seldom()],
+        checkpoint=tmp_path / "c.npz",
+        verbose=0,
+    )
+    history = mixlib.save_run(trained, tmp_path / "run").history
+    assert math.isnan(history["seldom"][0]) and history["seldom"][1] == 3.0
+
+
+@pytest.mark.parametrize("recipe", ["baseline", "fair"])
+def test_callbacks_store_the_classifier_whatever_the_recipe(dataset, tmp_path, recipe):
+    class Asks(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.logits = self.model.predict(dataset.x_test, verbose=0)
+
+    model, asks = small_model(), Asks()
+    whole, weights = tmp_path / "m.keras", tmp_path / "m.weights.h5"
+    callbacks = [
+        keras.callbacks.ModelCheckpoint(whole),
+        keras.callbacks.ModelCheckpoint(weights, save_weights_only=True),
+        asks,
+    ]
+    mixlib.run_experiment(model, dataset, recipe, epochs=1, callbacks=callbacks, verbose=0)
+    other = small_model()
+    other.load_weights(weights)
+    for stored in (keras.saving.load_model(whole), other):
+        logits = stored.predict(dataset.x_test, verbose=0)
+        np.testing.assert_allclose(logits, asks.logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("recipe", ["baseline", "fair"])
+def test_precision_is_that_of_the_layers(dataset, tmp_path, recipe):
+    class Scales(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self.kind = type(self.model.optimizer).__name__
+
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = small_model()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model.save(tmp_path / "half.keras")
+    scales = Scales()
+    for half in (model, keras.saving.load_model(tmp_path / "half.keras")):
+        trained = mixlib.run_experiment(
+            half, dataset, recipe, epochs=1, callbacks=[scales], verbose=0
+        )
+        assert trained.metrics["precision"] == "mixed_float16"
+        assert scales.kind == "LossScaleOptimizer"

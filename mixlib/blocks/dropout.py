@@ -40,7 +40,7 @@ class ByteDropout(keras.layers.Dropout):
         return ops.where(drawn >= level, inputs * (256 / (256 - level)), 0.0)
 
 
-def stochastic_depth(rate, dtype=None):
+def stochastic_depth(rate, dtype=None, axes=3):
     """Drop a whole branch of the network for some images: dropout with one decision an image.
 
     Parameters
@@ -48,16 +48,16 @@ def stochastic_depth(rate, dtype=None):
     rate : float
         Share of the images that the branch is dropped for in training.
     dtype : keras.DTypePolicy, optional
+    axes : int
+        How many the branch's tensors have: 3 for (batch, tokens, channels).
 
     Returns
     -------
     keras.layers.Dropout
-        For tensors (batch, tokens, channels).
 
     References
     ----------
     Huang et al., Deep networks with stochastic depth, 2016.
     """
-    return keras.layers.Dropout(
-        rate, noise_shape=(None, 1, 1), dtype=dtype, name="stochastic_depth"
-    )
+    noise_shape = (None, *[1] * (axes - 1))
+    return keras.layers.Dropout(rate, noise_shape, dtype=dtype, name="stochastic_depth")

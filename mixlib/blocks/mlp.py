@@ -66,7 +66,9 @@ class MLP(keras.layers.Layer):
         self.activation = GELU(self.gelu, dtype=self.dtype_policy, name="gelu")
         self.narrow = dense(input_shape[-1], "narrow")
         self.dropout = ByteDropout(self.dropout_rate, dtype=self.dtype_policy, name="dropout")
-        self.stochastic_depth = stochastic_depth(self.stochastic_depth_rate, self.dtype_policy)
+        self.stochastic_depth = stochastic_depth(
+            self.stochastic_depth_rate, self.dtype_policy, axes=len(input_shape)
+        )
         self.widen.build(input_shape)
         self.narrow.build((*input_shape[:-1], self.hidden_dim))
 

@@ -40,3 +40,13 @@ def test_lecun_normal_kernels_and_zero_biases():
     assert np.std(to_numpy(layer.widen.kernel)) == pytest.approx(1 / math.sqrt(100), rel=0.05)
     assert np.std(to_numpy(layer.narrow.kernel)) == pytest.approx(1 / math.sqrt(400), rel=0.05)
     assert not to_numpy(layer.widen.bias).any() and not to_numpy(layer.narrow.bias).any()
+
+
+@pytest.mark.parametrize("shape", [(8, 6), (8, 5, 6), (8, 5, 7, 6)])
+def test_stochastic_depth_drops_whole_images_of_any_rank(shape):
+    keras.utils.set_random_seed(0)
+    layer = MLP(12, stochastic_depth_rate=0.5)
+    output = to_numpy(layer(np.ones(shape, "float32"), training=True))
+    assert output.shape == shape
+    dropped = (output == 0).reshape(8, -1)
+    assert (dropped.all(axis=1) == dropped.any(axis=1)).all() and 0 < dropped[:, 0].sum() < 8
