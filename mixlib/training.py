@@ -23,12 +23,13 @@ class Experiment:
     Parameters
     ----------
     metrics : dict
-        ``model``, its name, ``parameters``, ``flops`` of an image, ``precision``; ``recipe``, a
-        dict, ``seed``, ``learning_rate``; ``dataset``, ``dataset_sha256``, ``train_images``,
-        ``validation_images``, ``test_images``; ``epochs`` that were trained, ``best_epoch`` (from
-        1), whose weights are measured; ``test_loss``, ``test_top_1``, ``test_top_5`` (0 to 1), the
-        same of the validation images (``validation_loss``, …) and of the training images as they
-        are stored (``train_loss``, …); ``seconds_per_epoch``, the median, ``devices``.
+        ``model``, its name, ``model_sha256``, a checksum of its configuration, ``parameters``,
+        ``flops`` of an image, ``precision``; ``recipe``, a dict, ``seed``, ``learning_rate``;
+        ``dataset``, ``dataset_sha256``, ``train_images``, ``validation_images``, ``test_images``;
+        ``epochs`` that were trained, ``best_epoch`` (from 1), whose weights are measured;
+        ``test_loss``, ``test_top_1``, ``test_top_5`` (0 to 1), the same of the validation images
+        (``validation_loss``, …) and of the training images as they are stored (``train_loss``, …);
+        ``seconds_per_epoch``, the median, ``devices``.
     history : dict
         One list a column, one value an epoch: ``loss``, ``top_1``, ``top_5``, averages over an
         epoch's steps, with dropout and all that the recipe does to images and targets; the same of
@@ -211,8 +212,8 @@ def run_experiment(
     _check_fits(model, dataset, recipe)
     # A model that was loaded under another policy has that one; its layers have their own.
     inner = model._flatten_layers(include_self=False)
-    with_weights = [layer for layer in inner if layer.trainable_variables]
-    model.dtype_policy = with_weights[0].dtype_policy
+    own = (layer for layer in inner if layer.weights and not isinstance(layer, keras.Model))
+    model.dtype_policy = next(own, model).dtype_policy
     train, validation = split(dataset, recipe, seed)
     trained = {
         "model": model.name,
