@@ -347,7 +347,7 @@ def test_a_run_without_figures_has_failed(place, calls, monkeypatch, capsys):
         ("epochs = 50", 'precision = "int8"', "unknown precision 'int8'. Expected one of: float32"),
         ("epochs = 50", "each = {seed = [1, 2]}", "two runs are called 'second'"),
         ("epochs = 50", 'weights = "no"', "'second': weights must be true or false; got 'no'"),
-        ('name = "second"', 'name = "{modle}"', "braces hold last words of the keys.*modle"),
+        ('name = "second"', 'name = "{size}"', "braces hold last words of the keys.*size"),
         ('name = "second"', "name = 2", "a text whose braces"),
         ("epochs = 50", "each = {seed = 3}", "`each` is a table of lists"),
         ("epochs = 50", "each = [1, 2]", "`each` is a table of lists"),
