@@ -61,7 +61,14 @@ def open_page(browser, address):
             return route.abort()
 
         context.route("**/*", only_the_site)
-        page.on("requestfailed", lambda request: page.trouble.append(f"failed: {request.url}"))
+        # What a reader breaks off by going on to another page has not failed.
+        page.on(
+            "requestfailed",
+            lambda request: (
+                request.failure != "net::ERR_ABORTED"
+                and page.trouble.append(f"failed: {request.url}")
+            ),
+        )
         page.on("pageerror", lambda error: page.trouble.append(f"script error: {error}"))
         page.on(
             "response",
