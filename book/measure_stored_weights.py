@@ -13,6 +13,7 @@ Adds to ``metrics.json`` of runs that have weights what is missing there:
 import json
 import sys
 
+import keras
 from tqdm import tqdm
 
 import mixlib
@@ -62,13 +63,18 @@ def dataset_of(run):
 def rounded(model, dataset, bits):
     """What a model measures on the test images with its matrices rounded."""
     weights = model.get_weights()
-    for weight in model.trainable_weights:
-        if len(weight.shape) > 1:
-            integers, scales = quantize(weight.numpy(), bits)
-            weight.assign(integers * scales)
+    round_matrices(model, bits)
     measured = measure(model, dataset.x_test, dataset.y_test)
     model.set_weights(weights)
     return measured
+
+
+def round_matrices(model, bits=8):
+    """Round all matrices of a model in place."""
+    for weight in model.trainable_weights:
+        if len(weight.shape) > 1:
+            integers, scales = quantize(keras.ops.convert_to_numpy(weight), bits)
+            weight.assign(integers * scales)
 
 
 if __name__ == "__main__":

@@ -103,11 +103,16 @@ function pixels(patch, change) {
   }
 }
 
-function toggle(patch) {
+function isChanged(patch) {
   let changed = false
   pixels(patch, (at) => {
     for (let c = 0; c < channels; c++) changed ||= edited[at + c] !== original[at + c]
   })
+  return changed
+}
+
+function toggle(patch) {
+  const changed = isChanged(patch)
   pixels(patch, (at) => {
     for (let c = 0; c < channels; c++) edited[at + c] = changed ? original[at + c] : Math.round(neutral[c])
   })
@@ -187,21 +192,18 @@ function show(now, milliseconds) {
   summary.textContent =
     `Now ${named(is)}, ${percent(now.shares[is])}; before the change (the line in each bar) ` +
     `${named(was)}, ${percent(before.shares[was])}. Computed here, in ${milliseconds.toFixed(0)} ms.`
-  maps.replaceChildren(...now.shown.map(({ name, tokens }, i) => reach(name, before.shown[i].tokens, tokens)))
+  const touched = Array.from({ length: down * across }, (_, patch) => isChanged(patch))
+  const mapOf = ({ name, tokens }, i) => reach(name, before.shown[i].tokens, tokens, touched)
+  maps.replaceChildren(...now.shown.map(mapOf))
 }
 
-// A map of how much each token has changed, and how much of it all lies in patches that were changed.
-function reach(name, was, is) {
+// A map of how much each token has changed, and how much of it all lies in patches that were touched.
+function reach(name, was, is, touched) {
   const changes = new Float32Array(is.rows)
   is.values.forEach((value, i) => (changes[Math.floor(i / is.columns)] += (value - was.values[i]) ** 2))
   const sum = changes.reduce((a, b) => a + b)
   const most = Math.max(...changes)
-  let inside = 0
-  changes.forEach((change, patch) => {
-    let touched = false
-    pixels(patch, (at) => (touched ||= [0, 1, 2].some((c) => c < channels && edited[at + c] !== original[at + c])))
-    if (touched) inside += change
-  })
+  const inside = changes.reduce((sum, change, patch) => sum + (touched[patch] ? change : 0), 0)
   const squares = make("div", { class: "map", "aria-hidden": "true" })
   squares.style.gridTemplateColumns = `repeat(${across}, 1fr)`
   squares.style.aspectRatio = `${across} / ${down}`

@@ -184,14 +184,15 @@ def program(model):
         raise ValueError("The model does not cut its images into patches: no layer is a Patches.")
     steps = [_scale(model, layers[cut].input)]
     steps.append({"step": "patches", "size": layers[cut].patch_size})
+    blocks = 0
     for layer in layers[cut + 1 :]:
         if layer.name == "add_positions" or isinstance(layer, keras.layers.Dropout):
             continue
         if isinstance(layer, (MixerBlock, GMLPBlock, FNetBlock)):
-            if not any(step["step"] == "show" for step in steps):
+            if not blocks:
                 steps.append({"step": "show", "name": "before"})
-            name = f"block {sum(step['step'] == 'show' for step in steps)}"
-            steps += [*_STEPS[type(layer)](layer), {"step": "show", "name": name}]
+            blocks += 1
+            steps += [*_STEPS[type(layer)](layer), {"step": "show", "name": f"block {blocks}"}]
         elif kind := next((kind for kind in _STEPS if isinstance(layer, kind)), None):
             steps += _STEPS[kind](layer)
         else:

@@ -1,8 +1,8 @@
 """A model in a page computes what Keras does, and follows what a reader does to its picture."""
 
-import keras
 import numpy as np
 import pytest
+from measure_stored_weights import round_matrices
 from PIL import Image
 from test_browser import MODELS, NAMES, make, picture_for
 
@@ -30,10 +30,7 @@ def test_gives_the_scores_of_keras(name, options, browser, tmp_path):
     page.goto(path.as_uri())  # a file, without a server
     found = page.evaluate(SCORES, picture.ravel().tolist())
     page.close()
-    for weight in model.trainable_weights:
-        if len(weight.shape) == 2:
-            integers, scales = in_browser.quantize(keras.ops.convert_to_numpy(weight))
-            weight.assign(integers * scales)
+    round_matrices(model)
     expected = model.predict(picture[None].astype("float32"), verbose=0)[0]
     assert not errors
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * expected.std())
