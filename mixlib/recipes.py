@@ -61,6 +61,12 @@ class Recipe:
         Shares of the images that are blended with another, and that get a box of another; their
         targets are mixed alike. Weights of a blend come from Beta(0.8, 0.8), as in DeiT's code;
         shares that a box leaves from Beta(1, 1), as in the paper on CutMix.
+    distillation : float
+        Share of the target that a teacher gives: what `run_experiment`'s ``teacher`` says of the
+        same image, augmented and mixed as it is. With 1 the labels do not count.
+    hard_distillation : bool
+        Whether of that only the class which the teacher finds most probable counts, not its
+        probabilities.
     validation : {"stratified", "last"}
         Which training images validate: the same share of every class, drawn at random from the
         seed, or the last ones.
@@ -77,8 +83,10 @@ class Recipe:
     Loshchilov and Hutter, SGDR, 2016 (cosine) and Decoupled weight decay regularization, 2017;
     Szegedy et al., Rethinking the Inception architecture, 2015 (label smoothing); Zhang et al.,
     mixup, 2017; Yun et al., CutMix, 2019; Touvron et al., Training data-efficient image
-    transformers (DeiT), 2020; Polyak and Juditsky, Acceleration of stochastic approximation by
-    averaging, 1992.
+    transformers (DeiT), 2020 (hard distillation, too); Hinton et al., Distilling the knowledge in a
+    neural network, 2015; Beyer et al., Knowledge distillation: a good teacher is patient and
+    consistent, 2021 (the same image for both); Polyak and Juditsky, Acceleration of stochastic
+    approximation by averaging, 1992.
     """
 
     name: str
@@ -102,6 +110,8 @@ class Recipe:
     augmentation: Mapping[str, float] = dataclasses.field(default_factory=dict)
     mixup: float = 0.0
     cutmix: float = 0.0
+    distillation: float = 0.0
+    hard_distillation: bool = False
     validation: str = "stratified"
     validation_fraction: float = 0.1
 
@@ -131,6 +141,8 @@ class Recipe:
                 "mixup and cutmix are shares of the same images, together 1 at most; got "
                 f"{self.mixup} and {self.cutmix}."
             )
+        if self.hard_distillation and not self.distillation:
+            raise ValueError("hard_distillation says how a teacher answers: give distillation too.")
         for schedule, fields in _OF_SCHEDULE.items():
             changed = [field for field in fields if getattr(self, field) != getattr(Recipe, field)]
             if changed and schedule != self.schedule:
@@ -142,7 +154,8 @@ class Recipe:
     @property
     def changes_images(self):
         """Whether this recipe itself changes images or targets in training."""
-        return bool(self.augmentation or self.mixup or self.cutmix or self.label_smoothing)
+        changes = self.augmentation, self.mixup, self.cutmix, self.label_smoothing
+        return any(changes) or bool(self.distillation)
 
     def learning_rate_of(self, model_name):
         """Learning rate for the model of that name."""
@@ -158,7 +171,7 @@ _AT_MOST = {
     **dict.fromkeys(("learning_rate", "weight_decay", "clip_norm", "warmup_epochs"), math.inf),
     **dict.fromkeys(("reduce_patience", "stop_patience"), math.inf),
     **dict.fromkeys(("reduce_factor", "ema", "label_smoothing", "validation_fraction"), 1),
-    **dict.fromkeys(("mixup", "cutmix"), 1),
+    **dict.fromkeys(("mixup", "cutmix", "distillation"), 1),
 }
 _AUGMENTATION = {
     "colour", "erasing", "horizontal_flip", "rotation", "scale", "shear", "shift",

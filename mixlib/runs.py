@@ -373,6 +373,19 @@ def architecture_checksum(model):
     return hashlib.sha256(re.sub(r'_\d+"|"seed": \d+', '"', text).encode()).hexdigest()
 
 
+def weights_checksum(model):
+    """SHA-256 of a model's weights, in their order, in float32.
+
+    Parameters
+    ----------
+    model : keras.Model
+    """
+    digest = hashlib.sha256()
+    for weight in model.get_weights():
+        digest.update(f"{weight.shape}".encode() + weight.astype("float32").tobytes())
+    return digest.hexdigest()
+
+
 @functools.cache
 def source_checksum():
     """SHA-256 of the code that takes part in a training, to tell results of other code.

@@ -24,7 +24,8 @@ class Experiment:
     ----------
     metrics : dict
         ``model``, its name, ``model_sha256``, a checksum of its configuration, ``parameters``,
-        ``flops`` of an image, ``precision``; ``recipe``, a dict, ``seed``, ``learning_rate``;
+        ``flops`` of an image, ``precision``; ``recipe``, a dict, ``seed``, ``learning_rate``; where
+        there was one, ``teacher``, its name, and ``teacher_sha256``, a checksum of its weights;
         ``dataset``, ``dataset_sha256``, ``train_images``, ``validation_images``, ``test_images``;
         ``epochs`` that were trained, ``best_epoch`` (from 1), whose weights are measured;
         ``test_loss``, ``test_top_1``, ``test_top_5`` (0 to 1), the same of the validation images
@@ -161,6 +162,7 @@ def run_experiment(
     verbose="auto",
     checkpoint=None,
     distribute=None,
+    teacher=None,
 ):
     """Train a model on a data set after a recipe, and measure it on the test images.
 
@@ -195,6 +197,9 @@ def run_experiment(
         "data_parallel" trains on all devices at once, on the JAX backend: each holds all weights
         and takes its part of every batch. After `keras.distribution.initialize` these are the
         devices of all processes, each of which makes the same call.
+    teacher : keras.Model, optional
+        From images to logits, trained: what a recipe with `distillation` learns from. It is copied,
+        and stays as it is.
 
     Returns
     -------
@@ -203,13 +208,19 @@ def run_experiment(
     Raises
     ------
     ValueError
-        When there is no epoch to train, the data set fits neither the model nor the recipe, the
+        When there is no epoch to train, the data set fits neither the model nor the recipe nor the
+        teacher, the recipe needs a teacher and there is none, or the other way around, the
         checkpoint belongs to another training, or batches can't be shared out to the devices.
     """
     recipe = get_recipe(recipe)
     epochs = check_whole("epochs", recipe.epochs if epochs is None else epochs)
     seed = check_whole("seed", seed, least=0)
     _check_fits(model, dataset, recipe)
+    if (teacher is not None) != (recipe.distillation > 0):
+        raise ValueError(
+            f"The recipe {recipe.name!r} has distillation={recipe.distillation}, and there is "
+            f"{'no' if teacher is None else 'a'} teacher. Give both, or neither."
+        )
     # A model that was loaded under another policy has that one; its layers have their own.
     inner = model._flatten_layers(include_self=False)
     own = (layer for layer in inner if layer.weights and not isinstance(layer, keras.Model))
@@ -226,6 +237,9 @@ def run_experiment(
         "flops": costs.count_flops(model),
         "model_sha256": runs.architecture_checksum(model),
     }
+    if teacher is not None:
+        _check_fits(teacher, dataset, recipe)
+        trained |= {"teacher": teacher.name, "teacher_sha256": runs.weights_checksum(teacher)}
     history, circumstances = {}, runs.circumstances()
     keras.utils.set_random_seed(seed)
     with distribution.scope(distribute) as share:
@@ -233,7 +247,8 @@ def run_experiment(
         augment.adapt(fitted, dataset.x_train)
         steps_a_call = _steps_a_call(share.devices)
         wrapped = recipe.changes_images or steps_a_call > 1
-        trainee = AugmentedTraining(fitted, recipe, steps_a_call) if wrapped else fitted
+        teacher = _copy(teacher) if teacher else None
+        trainee = AugmentedTraining(fitted, recipe, steps_a_call, teacher) if wrapped else fitted
         most = recipe.batch_size * steps_a_call
         size = _even_batch_size(len(validation[1]), most, share.devices)
         validating = _Batches(*validation, size, share, labels_too=wrapped)
@@ -297,7 +312,8 @@ class AugmentedTraining(keras.Model):
 
     Takes ``{"images": …, "labels": …}``, gives ``{"logits": …, "targets": …}``: outside of training
     the classifier's logits and the labels as one-hot rows; in training the logits of images that
-    are augmented and mixed with one another, and targets that are mixed alike and smoothed. To
+    are augmented and mixed with one another, and targets that are mixed alike and smoothed, or
+    given by a teacher who sees those images. To
     callbacks it is the classifier: images alone give its logits, and saving saves it.
 
     Parameters
@@ -308,15 +324,21 @@ class AugmentedTraining(keras.Model):
     steps_a_call : int
         On JAX more than 1 are one program: a batch of `fit` then holds the images of that many
         steps, each of the recipe's batch size, one after the other. The last may hold fewer.
+    teacher : keras.Model, optional
+        From images of 0 to 255 to logits. It is frozen.
     """
 
-    def __init__(self, classifier, recipe, steps_a_call=1):
+    def __init__(self, classifier, recipe, steps_a_call=1, teacher=None):
         super().__init__(name=classifier.name, dtype=classifier.dtype_policy)
         self.classifier = classifier
         self.batch_size, self.steps_a_call = recipe.batch_size, steps_a_call
         self.num_classes = classifier.output_shape[-1]
         self.mixup, self.cutmix = recipe.mixup, recipe.cutmix
         self.label_smoothing = recipe.label_smoothing
+        self.distillation, self.hard = recipe.distillation, recipe.hard_distillation
+        self.teacher = teacher
+        if teacher is not None:
+            teacher.trainable = False
         self.augmentation = keras.layers.Identity(dtype="float32")
         if recipe.augmentation:
             self.augmentation = augment.augmentation(**recipe.augmentation)
@@ -345,6 +367,9 @@ class AugmentedTraining(keras.Model):
             if self.mixup or self.cutmix:
                 images, targets = self._mix(images, targets)
             targets = (1 - self.label_smoothing) * targets + self.label_smoothing / self.num_classes
+            if self.teacher is not None:
+                answers = self._ask_teacher(images)
+                targets = (1 - self.distillation) * targets + self.distillation * answers
         return {"logits": self.classifier(images, training=training), "targets": targets}
 
     def train_step(self, *arguments):
@@ -385,6 +410,13 @@ class AugmentedTraining(keras.Model):
             low += share
         return images, targets
 
+    def _ask_teacher(self, images):
+        """What the teacher says of images: probabilities, (batch, classes)."""
+        logits = ops.cast(self.teacher(images, training=False), "float32")
+        if self.hard:
+            return ops.one_hot(ops.argmax(logits, axis=-1), self.num_classes, dtype="float32")
+        return ops.softmax(logits)
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         return super().compute_loss(
             x, y_pred["targets"], y_pred["logits"], sample_weight, training=training
@@ -398,6 +430,9 @@ def _copy(model):
     """The same model once more, created where it is called."""
     copy = type(model).from_config(model.get_config())
     copy.set_weights(model.get_weights())
+    for layer in copy._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization) and layer.built:
+            layer.finalize_state()  # Keras' own keeps what follows from its weights
     return copy
 
 
