@@ -312,9 +312,9 @@ class AugmentedTraining(keras.Model):
 
     Takes ``{"images": …, "labels": …}``, gives ``{"logits": …, "targets": …}``: outside of training
     the classifier's logits and the labels as one-hot rows; in training the logits of images that
-    are augmented and mixed with one another, and targets that are mixed alike and smoothed, or
-    given by a teacher who sees those images. To
-    callbacks it is the classifier: images alone give its logits, and saving saves it.
+    are augmented and mixed with one another, and targets that are mixed alike and smoothed, or what
+    a teacher says of those images. To callbacks it is the classifier: images alone give its logits,
+    and saving saves it.
 
     Parameters
     ----------

@@ -379,7 +379,8 @@ def check(runs, out):
                 )
         try:
             recipe = mixlib.recipes.get_recipe(parameters.get("recipe", "keras_example"))
-            dataclasses.replace(recipe, **parameters.get("changes", {}))
+            recipe = dataclasses.replace(recipe, **parameters.get("changes", {}))
+            check_teacher(parameters.get("teacher"), recipe, runs)
             model = parameters["model"], parameters.get("overrides")
             if model[1] and model not in created:
                 yardstick = model[0] in yardsticks.MODELS
@@ -387,11 +388,21 @@ def check(runs, out):
                 with keras.StatelessScope(initialize_variables=False):  # shapes, no values
                     create(model[0], **model[1])
                 created.append(model)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, FileNotFoundError) as error:
             raise ValueError(f"Run {name!r}: {error}") from error
         folder = out / name
         if folder.exists() and not is_done(folder):
             raise ValueError(f"{folder} is there but holds no run. Move it away or remove it.")
+
+
+def check_teacher(teacher, recipe, runs):
+    """Raise an error unless a recipe that learns from a teacher has one, with weights."""
+    if (teacher is not None) != (recipe.distillation > 0):
+        raise ValueError("teacher and changes.distillation go together; one of them is missing.")
+    if teacher is None or runs.get(teacher, {}).get("weights"):  # it comes before
+        return
+    if not mixlib.load_run(teacher).has_weights:
+        raise ValueError(f"its teacher {teacher!r} has no weights stored: train it with weights.")
 
 
 def prepare_environment(jobs):

@@ -44,6 +44,7 @@ dataset = "cifar100"
 epochs = 50
 profile = "full"
 """
+TAUGHT = 'changes = {{distillation = 0.5}}\nteacher = "{}"'
 
 
 def store(folder):
@@ -347,6 +348,10 @@ def test_a_run_without_figures_has_failed(place, calls, monkeypatch, capsys):
         ("epochs = 50", 'precision = "int8"', "unknown precision 'int8'. Expected one of: float32"),
         ("epochs = 50", "each = {seed = [1, 2]}", "two runs are called 'second'"),
         ("epochs = 50", 'weights = "no"', "'second': weights must be true or false; got 'no'"),
+        ("epochs = 50", 'teacher = "gmlp-strong-seed0"', "teacher and changes.distillation go tog"),
+        ("epochs = 50", "changes = {distillation = 0.5}", "teacher and changes.distillation go to"),
+        ("epochs = 50", TAUGHT.format("nobody"), "'second': No run 'nobody'"),
+        ("epochs = 50", TAUGHT.format("mixer-strong-seed0"), "'mixer-strong-seed0' has no weights"),
         ('name = "second"', 'name = "{size}"', "braces hold last words of the keys.*size"),
         ('name = "second"', "name = 2", "a text whose braces"),
         ("epochs = 50", "each = {seed = 3}", "`each` is a table of lists"),
@@ -643,6 +648,29 @@ def test_train_ipynb_end_to_end(place):
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 1
 
 
+def test_a_run_teaches_another(place, calls):
+    """The first has no weights yet, but will: both rows are fine, and trained in this order."""
+    rows = TOML.replace("epochs = 1\n", "epochs = 1\nweights = true\n")
+    (place / "runs.toml").write_text(
+        rows.replace("epochs = 50", "epochs = 50\n" + TAUGHT.format("first"))
+    )
+    assert campaign.main([]) == 0
+    assert [parameters.get("teacher") for parameters in calls] == [None, "first"]
+
+
+def test_train_ipynb_learns_from_a_stored_run(place):
+    small = "overrides = {num_blocks = 1, hidden_dim = 8}\n"
+    rows = TOML.replace("epochs = 1\n", f"epochs = 1\nweights = true\n{small}")
+    teacher = place / "runs" / "first"
+    rows = rows.replace("epochs = 50", f"epochs = 1\n{small}{TAUGHT.format(teacher)}")
+    rows = rows.replace('"cifar100"', '"shapes"').replace('"full"', '"smoke"')
+    (place / "runs.toml").write_text(rows)
+    assert campaign.main(["--only", "first"]) == campaign.main([]) == 0
+    metrics = mixlib.load_run(place / "runs" / "second").metrics
+    taught = mixlib.runs.weights_checksum(mixlib.load_run(teacher).load_model())
+    assert (metrics["teacher"], metrics["teacher_sha256"]) == ("first", taught)
+
+
 def test_a_killed_campaign_goes_on_in_the_middle_of_a_training(place):
     """Papermill, kernel and all: killed while a checkpoint is there, then run to the end."""
     # It is killed long before its last epoch, and they are short.
@@ -712,6 +740,24 @@ def test_each_rung_of_the_ladder_adds_to_the_one_before(size):
 
 
 FAIR = ("mixer_tiny", "fnet_tiny", "fnet_tiny_lecun", "gmlp_tiny", "vit_tiny", "cnn_tiny")
+
+
+def test_what_is_taught_differs_in_nothing_but_the_teacher():
+    kinds = {}
+    for name, row in campaign.read_campaign().items():
+        if found := re.match(r"small-(taught-.+|teacher)-seed(\d)", name):
+            assert row.pop("seed") == int(found[2])
+            changes = row.pop("changes")
+            learns = {key: changes.pop(key, 0) for key in ("distillation", "hard_distillation")}
+            learns["teacher"] = row.pop("teacher", None)
+            kept = {key: row.pop(key, None) for key in ("predictions", "weights")}
+            assert kept["weights" if found[1] == "teacher" else "predictions"]
+            kinds.setdefault(found[1], []).append((learns, row | {"changes": changes}))
+    assert [len(rows) for rows in kinds.values()] == [1, 3, 3, 3, 3]
+    (teacher,), labels, *taught = kinds.values()
+    assert all(row == teacher[1] for rows in kinds.values() for _, row in rows)
+    assert all(learns == teacher[0] for learns, _ in labels)
+    assert all(learns["distillation"] == 1 and learns["teacher"] for (learns, _), *_ in taught)
 
 
 def created(row):

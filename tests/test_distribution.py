@@ -15,7 +15,7 @@ from mixlib.distribution import Share, scope
 
 on_jax = pytest.mark.skipif(keras.backend.backend() != "jax", reason="Keras distributes on JAX")
 
-# Augmentation, mixing, dropout, stochastic depth: everything that draws random numbers.
+# Augmentation, mixing, dropout, stochastic depth, all that draws random numbers; and a teacher.
 TRAIN = """
 import json, os, sys
 os.environ["KERAS_BACKEND"] = "jax"
@@ -28,12 +28,14 @@ model = mixlib.build_classifier(
     [mixlib.GMLPBlock(32, dropout_rate=0.2, stochastic_depth_rate=0.2)], patch_size=8,
     embedding_dim=16, preprocessing=mixlib.augment.preprocessing(image_size=None), name="small",
 )
+teacher = mixlib.build_classifier(mixlib.MixerBlock(8, 16), patch_size=8, embedding_dim=8)
 recipe = mixlib.Recipe(
     "mixed", batch_size=64, schedule="cosine", learning_rate=0.01, ema=0.1, mixup=0.3, cutmix=0.3,
+    distillation=0.5,
     augmentation={"shift": 0.125, "colour": 0.2}, validation_fraction=0.2,
 )
 experiment = mixlib.run_experiment(
-    model, mixlib.data.load("shapes", 300, 100), recipe, epochs=2, verbose=0,
+    model, mixlib.data.load("shapes", 300, 100), recipe, epochs=2, verbose=0, teacher=teacher,
     distribute="data_parallel" if sys.argv[1] == "many" else None,
 )
 history = {key: value for key, value in experiment.history.items() if key != "seconds"}

@@ -144,12 +144,15 @@ def test_an_accelerator_makes_several_steps_a_call_on_jax(monkeypatch, on_cpu, d
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="elsewhere each step is a call")
-# With MixUp, one step a call is wrapped as well.
-@pytest.mark.parametrize(("mixup", "drop_incomplete"), [(0.0, False), (0.5, True)])
-def test_several_steps_a_call_are_the_same_steps(dataset, monkeypatch, mixup, drop_incomplete):
+# With MixUp and a teacher, one step a call is wrapped as well.
+@pytest.mark.parametrize(("wrapped", "drop_incomplete"), [(False, False), (True, True)])
+def test_several_steps_a_call_are_the_same_steps(dataset, monkeypatch, wrapped, drop_incomplete):
     fields = {"schedule": "cosine", "warmup_epochs": 1.0, "ema": 0.1, "clip_norm": 1.0}
+    if wrapped:
+        fields |= {"mixup": 0.5, "distillation": 0.5}
+    teacher = small_model("master") if wrapped else None
     # 33 steps of 8 images, and one of 6. In calls of 16: 16, 16, the last and that.
-    recipe = Recipe("r", batch_size=8, mixup=mixup, drop_incomplete=drop_incomplete, **fields)
+    recipe = Recipe("r", batch_size=8, drop_incomplete=drop_incomplete, **fields)
     left = []
     for count in (1, 16):
         calls = []
@@ -158,7 +161,7 @@ def test_several_steps_a_call_are_the_same_steps(dataset, monkeypatch, mixup, dr
         )
         monkeypatch.setattr(training, "_steps_a_call", lambda devices, count=count: count)
         model = small_model()
-        options = {"epochs": 2, "verbose": 0, "callbacks": [count_calls]}
+        options = {"epochs": 2, "verbose": 0, "callbacks": [count_calls], "teacher": teacher}
         experiment = mixlib.run_experiment(model, dataset, recipe, **options)
         assert len(calls) == 2 * -(-(33 if drop_incomplete else 34) // count)
         del experiment.history["seconds"]
