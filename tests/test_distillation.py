@@ -95,6 +95,26 @@ def test_the_teachers_answers_take_their_share_of_the_target(share, hard):
     np.testing.assert_allclose(targets, share * said + (1 - share) * smoothed, atol=1e-5)
 
 
+@pytest.mark.skipif(not hasattr(keras, "distillation"), reason="Keras has it since 3.12")
+def test_the_loss_is_keras_own_and_the_teachers_doubt():
+    """Keras' divergence is our cross-entropy less the entropy of the teacher's answers."""
+    pixels = np.random.default_rng(0).normal(size=(200, 4, 4, 3)).astype("float32")
+    layers = [keras.Input((4, 4, 3)), keras.layers.Flatten()]
+    student, teach = keras.Sequential(layers), keras.Sequential([*layers, keras.layers.Dense(48)])
+    model = training.AugmentedTraining(student, Recipe("r", distillation=1.0), teacher=teach)
+    training.compile_model(model, Recipe("r", distillation=1.0))
+    labels = np.arange(200) % 48
+    given = model({"images": pixels, "labels": labels}, training=True)
+    ours = float(model.compute_loss(None, labels, given))
+    logits = teach.predict(pixels, verbose=0)
+    said = softmax(logits)
+    doubt = -(said * np.log(said)).sum(axis=1).mean()
+    # By name, which is the default, Keras 3.15 compares the logits themselves: see the chapter.
+    keras_loss = keras.distillation.LogitsDistillation(1.0, keras.losses.KLDivergence())
+    theirs = float(keras_loss.compute_loss(logits, pixels.reshape(200, -1)))
+    np.testing.assert_allclose(ours - doubt, theirs, rtol=1e-4)
+
+
 def test_nobody_teaches_outside_of_training():
     _, labels, targets = targets_of(Recipe("r", distillation=1.0), flat(), training_=False)
     np.testing.assert_array_equal(targets, np.eye(10)[labels])
