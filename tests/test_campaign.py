@@ -812,6 +812,10 @@ def test_a_stored_run_is_what_the_campaign_says(run):
         assert len(run.load_predictions()["labels"]) == run.metrics["test_images"]
     for key in ("profile", "weights"):
         row.pop(key, None)
+    overrides, stored = row.pop("overrides", {}), run.metrics.get("overrides", {})
+    assert stored.items() >= overrides.items()
+    of_the_data = {"image_size", "preprocessing"}  # which train.ipynb adds
+    assert stored.keys() - overrides.keys() <= of_the_data
     assert {key: trained[key] for key in row} == row
     assert_clean(nbformat.read(run.path / "log.ipynb", as_version=4))
 
