@@ -753,7 +753,7 @@ def test_what_is_taught_differs_in_nothing_but_the_teacher():
             kept = {key: row.pop(key, None) for key in ("predictions", "weights")}
             assert kept["weights" if found[1] == "teacher" else "predictions"]
             kinds.setdefault(found[1], []).append((learns, row | {"changes": changes}))
-    assert [len(rows) for rows in kinds.values()] == [1, 3, 3, 3, 3]
+    assert [len(rows) for rows in kinds.values()] == [1, 3, 3, 3, 3, 3]
     (teacher,), labels, *taught = kinds.values()
     assert all(row == teacher[1] for rows in kinds.values() for _, row in rows)
     assert all(learns == teacher[0] for learns, _ in labels)
