@@ -105,7 +105,6 @@ def main(arguments=None):
         seconds = float(np.median([run() for _ in range(options.rounds)]))
         flops = 3 * BATCH * costs.count_flops(model)  # backwards costs twice as much as forwards
         moved = activation_bytes(model, images[:BATCH])
-        least = flops / limits["matrix_flops_per_second"] + moved / limits["copy_bytes_per_second"]
         model.train_on_batch(images[:BATCH], labels[:BATCH])  # its first call compiles
         start = time.perf_counter()
         spent = profile(model.train_on_batch, images[:BATCH], labels[:BATCH])
@@ -115,7 +114,6 @@ def main(arguments=None):
                 "seconds": seconds,
                 "flops": flops,
                 "bytes": moved,
-                "least_seconds": least,
                 "profiled_seconds": time.perf_counter() - start,
                 "profile": spent[:10],
             }

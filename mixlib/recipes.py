@@ -51,7 +51,7 @@ class Recipe:
     ema : float
         With "cosine": the weights are averaged, and the average takes their place after the last
         epoch. Steps count less the older they are: by a factor of e for this share of the training.
-        0 for no average.
+        0 for no average. Under a rate that falls to zero it ends next to the last weights.
     label_smoothing : float
         Share of the target that is spread over all classes.
     augmentation : Mapping

@@ -79,7 +79,8 @@ class GMLPBlock(keras.layers.Layer):
 
     References
     ----------
-    Liu et al., Pay Attention to MLPs, 2021, figure 1 and equations 1 and 4.
+    Liu et al., Pay Attention to MLPs, 2021, figure 1 and equations 1 and 4. It does not say how the
+    kernels of the two dense layers start: here as in MLP-Mixer's code (LeCun), in timm as Glorot.
     """
 
     def __init__(
