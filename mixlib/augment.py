@@ -301,16 +301,23 @@ class Normalization(keras.layers.Normalization):
     Parameters
     ----------
     **kwargs
-        As for `keras.layers.Normalization`, without ``mean`` and ``variance``.
+        As for `keras.layers.Normalization`, with the default ``axis``, and without ``mean``,
+        ``variance`` and ``invert``.
 
     Raises
     ------
     ValueError
-        When an input has another number of channels than the layer was built for.
+        When one of these is given, or an input has another number of channels than the layer was
+        built for.
     """
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
+        if self.axis != (-1,) or self.invert or self.input_mean is not None:
+            raise ValueError(
+                f"{type(self).__name__} normalises each channel by what it was adapted to; axis, "
+                "mean, variance and invert can't be set. keras.layers.Normalization has them."
+            )
 
     def call(self, inputs):
         self.compute_output_shape(inputs.shape)

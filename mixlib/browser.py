@@ -8,7 +8,7 @@ import pathlib
 import keras
 import numpy as np
 
-from mixlib.blocks import FNetBlock, GMLPBlock, MixerBlock
+from mixlib.blocks import FNetBlock, GMLPBlock, LayerNorm, MixerBlock
 from mixlib.patches import Patches
 from mixlib.positions import PositionEmbedding
 
@@ -188,13 +188,13 @@ def program(model):
     for layer in layers[cut + 1 :]:
         if layer.name == "add_positions" or isinstance(layer, keras.layers.Dropout):
             continue
-        if isinstance(layer, (MixerBlock, GMLPBlock, FNetBlock)):
+        if type(layer) in (MixerBlock, GMLPBlock, FNetBlock):
             if not blocks:
                 steps.append({"step": "show", "name": "before"})
             blocks += 1
             steps += [*_STEPS[type(layer)](layer), {"step": "show", "name": f"block {blocks}"}]
-        elif kind := next((kind for kind in _STEPS if isinstance(layer, kind)), None):
-            steps += _STEPS[kind](layer)
+        elif type(layer) in _STEPS:
+            steps += _STEPS[type(layer)](layer)
         else:
             raise ValueError(
                 f"The layer {layer.name!r} is a {type(layer).__name__}, which has no steps here. "
@@ -225,11 +225,15 @@ def _array(values):
 
 
 def _norm(layer):
+    if layer.gamma is None or layer.beta is None or layer.axis not in (-1, [-1], 2, [2]):
+        raise ValueError(f"The norm {layer.name!r} must be of channels, with scale and centre.")
     arrays = {"gamma": _array(layer.gamma), "beta": _array(layer.beta)}
     return {"step": "norm", **arrays, "epsilon": layer.epsilon}
 
 
 def _dense(layer):
+    if layer.activation is not keras.activations.linear or layer.bias is None:
+        raise ValueError(f"The layer {layer.name!r} must have a bias, and no activation.")
     return {"step": "dense", "kernel": _array(layer.kernel), "bias": _array(layer.bias)}
 
 
@@ -273,5 +277,6 @@ _STEPS = {
     PositionEmbedding: lambda layer: [{"step": "plus", "values": _array(layer.embeddings)}],
     keras.layers.Dense: lambda layer: [_dense(layer)],
     keras.layers.LayerNormalization: lambda layer: [_norm(layer)],
+    LayerNorm: lambda layer: [_norm(layer)],
     keras.layers.GlobalAveragePooling1D: lambda layer: [{"step": "mean"}],
 }

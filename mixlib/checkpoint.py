@@ -136,8 +136,9 @@ def _read(path):
     try:
         with np.load(path, allow_pickle=False) as file:  # Windows replaces no open file
             arrays = dict(file)
-        return json.loads(str(arrays.pop("note"))), arrays
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        note = json.loads(str(arrays.pop("note")))
+        return {key: note[key] for key in ("epochs", "training", "history", "callbacks")}, arrays
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"The checkpoint {path} can't be read ({error}). Remove it to train from the start."
         ) from error

@@ -30,6 +30,8 @@ def check_labels(labels, images=None):
             f"Expected a whole number for each of {count} images, shape ({count},); got "
             f"{labels.dtype} of shape {labels.shape}. Labels of shape (n, 1): labels[:, 0]."
         )
+    if count and labels.min() < 0:
+        raise ValueError(f"Labels are numbers of classes, from 0; got {labels.min()}.")
     return labels
 
 

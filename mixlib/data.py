@@ -84,6 +84,11 @@ class Dataset:
     def __post_init__(self):
         for part in ("train", "test"):
             images, labels = getattr(self, f"x_{part}"), getattr(self, f"y_{part}")
+            for name, array in ((f"x_{part}", images), (f"y_{part}", labels)):
+                if not isinstance(array, np.ndarray):
+                    raise ValueError(
+                        f"{self.name}: {name} must be a NumPy array; got {type(array).__name__}."
+                    )
             if images.dtype != np.uint8 or images.ndim != 4:
                 raise ValueError(
                     f"{self.name}: x_{part} must be uint8 images of shape (n, height, width, "
@@ -139,8 +144,9 @@ def load(name, train_size=None, test_size=None, seed=0):
     name : {"cifar100", "cifar10", "shapes"}
     train_size, test_size : int, optional
         How many images to take, drawn evenly from the classes. A smaller part is contained in a
-        larger one of the same seed. Default: all; for ``shapes`` 10,000 and 2,000. Any number of
-        these can be asked for, and each gives other images.
+        larger one of the same seed, and begins with the training images that `validation_split` of
+        that seed would set aside from all. Default: all; for ``shapes`` 10,000 and 2,000. Any
+        number of these can be asked for, and each gives other images.
     seed : int
         Chooses the part; for ``shapes``, the images.
 
@@ -347,7 +353,7 @@ def validation_split(labels, fraction=0.1, seed=0):
     size = round(fraction * len(labels)) if 0 < fraction < 1 else 0
     if not 0 < size < len(labels):
         raise ValueError(
-            f"A validation fraction of {fraction} of {len(labels)} images leaves a part empty. "
+            f"A fraction of {fraction} of {len(labels)} images leaves a part empty. "
             "Choose a fraction between 0 and 1, or more images."
         )
     order = _stratified_order(labels, seed)

@@ -23,7 +23,8 @@ class PositionEmbedding(keras.layers.Layer):
     Raises
     ------
     ValueError
-        When the input is not (batch, tokens, channels), or is longer than the positions allow.
+        When the input is not (batch, tokens, channels), is longer than the positions allow, or has
+        another number of channels than the layer was built for.
 
     References
     ----------
@@ -37,9 +38,10 @@ class PositionEmbedding(keras.layers.Layer):
 
     def build(self, input_shape):
         check_tokens(self, input_shape)
+        self.num_channels = input_shape[-1]
         self.embeddings = self.add_weight(
             name="embeddings",
-            shape=(self.sequence_length, input_shape[-1]),
+            shape=(self.sequence_length, self.num_channels),
             initializer=self.initializer.clone(),
         )
 

@@ -95,7 +95,7 @@ def _layers(preset, tokens):
     initializer = blocks.fnet.fnet_initializer(preset.block["kernel_initializer"])
     projection = {"kernel_initializer": initializer, "name": "embedding_projection"}
     norm = blocks.LayerNorm(epsilon=1e-12, name="embedding_norm")
-    return [norm, keras.layers.Dense(width, **projection), *stack]
+    return [norm, keras.layers.Dense(check_whole("hidden_dim", width), **projection), *stack]
 
 
 def _row_of_mixer(patch_size, hidden_dim, num_blocks, tokens_mlp_dim, channels_mlp_dim):

@@ -2,7 +2,10 @@
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Mapping
+
+import numpy as np
 
 from mixlib.checks import check_whole
 
@@ -122,14 +125,18 @@ class Recipe:
                     f'{field} must be "{choices[0]}" or "{choices[1]}"; '
                     f"got {getattr(self, field)!r}."
                 )
-        for field in ("epochs", "batch_size"):  # stored as JSON, so as Python's own
-            object.__setattr__(self, field, check_whole(field, getattr(self, field)))
-        for field in ("learning_rates", "augmentation"):
-            object.__setattr__(self, field, dict(getattr(self, field)))
+        for field in dataclasses.fields(self):  # stored as JSON, so as Python's own
+            object.__setattr__(self, field.name, _python(getattr(self, field.name)))
+        for field in ("epochs", "batch_size"):
+            check_whole(field, getattr(self, field))
         for field, most in _AT_MOST.items():
             value = getattr(self, field)
-            if (field, value) != ("clip_norm", None) and not 0 <= value <= most:
-                raise ValueError(f"{field} must be from 0 to {most}; got {value}.")
+            if (field, value) == ("clip_norm", None):
+                continue
+            if not isinstance(value, numbers.Real) or not 0 <= value <= most:
+                raise ValueError(f"{field} must be a number from 0 to {most}; got {value!r}.")
+        if self.reduce_factor == 1:
+            raise ValueError("reduce_factor must be below 1: with 1 the learning rate never falls.")
         unknown = set(self.augmentation) - _AUGMENTATION
         if unknown:
             raise ValueError(
@@ -160,6 +167,13 @@ class Recipe:
     def learning_rate_of(self, model_name):
         """Learning rate for the model of that name."""
         return self.learning_rates.get(model_name, self.learning_rate)
+
+
+def _python(value):
+    """A field with Python's own numbers in the place of NumPy's."""
+    if isinstance(value, Mapping):
+        return {key: _python(one) for key, one in value.items()}
+    return value.item() if isinstance(value, np.generic) else value
 
 
 _CHOICES = {

@@ -225,6 +225,12 @@ def run_experiment(
     inner = model._flatten_layers(include_self=False)
     own = (layer for layer in inner if layer.weights and not isinstance(layer, keras.Model))
     model.dtype_policy = next(own, model).dtype_policy
+    if recipe.clip_norm is not None and model.dtype_policy.variable_dtype != "float32":
+        raise ValueError(
+            f"The recipe {recipe.name!r} clips gradients, which Keras can't do for weights in "
+            f"{model.dtype_policy.variable_dtype}, beside a last layer in float32. Make the model "
+            'under the policy "float32" or "mixed_bfloat16", or give clip_norm=None.'
+        )
     train, validation = split(dataset, recipe, seed)
     trained = {
         "model": model.name,
@@ -459,11 +465,17 @@ def measure(model, images, labels, batch_size=250):
     Raises
     ------
     ValueError
-        When there are no images, or not a class for each.
+        When there are no images, or not one of the model's classes for each.
     """
     labels = check_labels(labels, images)
     if not len(labels):
         raise ValueError("There are no images to measure the model on.")
+    classes = model.output_shape[-1]
+    if labels.max() >= classes:
+        raise ValueError(
+            f"{model.name} scores {classes} classes, 0 to {classes - 1}; there is a label of "
+            f"{labels.max()}."
+        )
     size = _even_batch_size(len(labels), batch_size)
     return _scores(model.predict(images, size, verbose=0), labels)
 
@@ -522,6 +534,11 @@ def split(dataset, recipe, seed):
 
 
 def _check_fits(model, dataset, recipe):
+    if not model.built or getattr(model, "input_shape", None) is None:
+        raise ValueError(
+            f"{model.name} has no known input. Give a functional model, such as one of "
+            "mixlib.create, or a Sequential one that begins with keras.Input."
+        )
     if tuple(model.input_shape[1:]) != dataset.image_shape:
         raise ValueError(
             f"{model.name} takes images of shape {tuple(model.input_shape[1:])}, but those of "

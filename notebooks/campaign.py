@@ -352,6 +352,7 @@ def check(runs, out):
         exist, or can't be stored.
     """
     known = set(papermill.inspect_notebook(NOTEBOOK)) - {"out"}
+    before = {}  # the runs that come before
     created = []  # seeds and recipes share models, and making one takes a moment
     for name, parameters in runs.items():
         unknown = parameters.keys() - known
@@ -380,7 +381,7 @@ def check(runs, out):
         try:
             recipe = mixlib.recipes.get_recipe(parameters.get("recipe", "keras_example"))
             recipe = dataclasses.replace(recipe, **parameters.get("changes", {}))
-            check_teacher(parameters.get("teacher"), recipe, runs)
+            check_teacher(parameters.get("teacher"), recipe, before, out)
             model = parameters["model"], parameters.get("overrides")
             if model[1] and model not in created:
                 yardstick = model[0] in yardsticks.MODELS
@@ -393,13 +394,20 @@ def check(runs, out):
         folder = out / name
         if folder.exists() and not is_done(folder):
             raise ValueError(f"{folder} is there but holds no run. Move it away or remove it.")
+        before[name] = parameters
 
 
-def check_teacher(teacher, recipe, runs):
-    """Raise an error unless a recipe that learns from a teacher has one, with weights."""
+def check_teacher(teacher, recipe, before, out):
+    """Raise an error unless a recipe that learns from a teacher has one, with weights.
+
+    Teachers are looked for among the runs that the book quotes. One may also be among the runs
+    `before`, if these are stored there, too.
+    """
     if (teacher is not None) != (recipe.distillation > 0):
         raise ValueError("teacher and changes.distillation go together; one of them is missing.")
-    if teacher is None or runs.get(teacher, {}).get("weights"):  # it comes before
+    if teacher is None:
+        return
+    if out.resolve() == BOOK_RUNS.resolve() and before.get(teacher, {}).get("weights"):
         return
     if not mixlib.load_run(teacher).has_weights:
         raise ValueError(f"its teacher {teacher!r} has no weights stored: train it with weights.")

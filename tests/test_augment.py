@@ -42,6 +42,14 @@ def test_statistics_are_those_of_keras(axis):
     np.testing.assert_allclose(to_numpy(ours(images)), to_numpy(theirs(images)), atol=1e-5)
 
 
+@pytest.mark.parametrize("options", [{"axis": 1}, {"axis": None}, {"invert": True}, {"mean": 1.0}])
+def test_what_our_normalisation_leaves_to_keras(options):
+    if "mean" in options:
+        options = options | {"variance": 1.0}
+    with pytest.raises(ValueError, match="keras.layers.Normalization has them"):
+        augment.Normalization(**options)
+
+
 def test_statistics_take_little_memory():
     images = np.zeros((20_000, 32, 32, 3), "uint8")
     tracemalloc.start()

@@ -90,6 +90,15 @@ def test_models_that_have_no_steps():
     with pytest.raises(ValueError, match="'bend' is a Activation"):
         bend = keras.layers.Activation("relu", name="bend")
         browser.program(mixlib.build_classifier(bend))
+    for layer, said in (
+        (keras.layers.Dense(128, activation="relu"), "must have a bias, and no activation"),
+        (keras.layers.Dense(128, use_bias=False), "must have a bias, and no activation"),
+        (keras.layers.LayerNormalization(axis=1), "must be of channels, with scale and centre"),
+        (keras.layers.LayerNormalization(scale=False), "must be of channels, with scale and"),
+        (type("Mine", (mixlib.MixerBlock,), {})(4, 4, name="mine"), "'mine' is a Mine"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            browser.program(mixlib.build_classifier(layer))
     with pytest.raises(ValueError, match="no layer is a Patches"):
         browser.program(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]))
 

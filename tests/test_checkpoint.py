@@ -1,6 +1,7 @@
 """Checkpoints: a training that was killed ends as one that was not."""
 
 import contextlib
+import io
 import json
 import signal
 import subprocess
@@ -141,7 +142,23 @@ def test_the_checkpoint_of_other_code_is_refused(experiment, monkeypatch):
         experiment()
 
 
-@pytest.mark.parametrize("damage", [b"", b"not a checkpoint", None])
+def stored_by_numpy(save, *values):
+    file = io.BytesIO()
+    save(file, *values)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b"not a checkpoint",
+        None,
+        stored_by_numpy(np.save, np.zeros(3)),
+        stored_by_numpy(lambda file: np.savez(file, note="{}")),
+        stored_by_numpy(lambda file: np.savez(file, note="[1]")),
+    ],
+)
 def test_a_damaged_checkpoint_says_what_to_do(experiment, tmp_path, damage):
     experiment()
     path = tmp_path / "runs" / "checkpoint.npz"

@@ -72,6 +72,11 @@ def test_what_are_no_labels_of_five_images(labels):
         check_labels(labels, np.zeros((5, 2)))
 
 
+def test_labels_below_zero():
+    with pytest.raises(ValueError, match="Labels are numbers of classes, from 0; got -1"):
+        check_labels([0, -1, 2])
+
+
 def test_labels_of_any_whole_type():
     for labels in ([0, 1, 2], np.arange(3, dtype="uint8"), np.arange(3, dtype="int64")):
         np.testing.assert_array_equal(check_labels(labels), [0, 1, 2])

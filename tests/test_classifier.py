@@ -140,6 +140,20 @@ def test_preprocessing_that_trains_by_default_leaves_dropout_off():
     assert not np.array_equal(once, trained)
 
 
+def test_preprocessing_that_is_random_by_default_waits_for_a_training():
+    flip = keras.layers.RandomFlip("horizontal", seed=0, data_format="channels_last")
+    options = {"preprocessing": flip, "head_initializer": "lecun_normal"}
+    model = mixlib.build_classifier([], patch_size=4, num_classes=3, **options)
+    plain = mixlib.build_classifier([], patch_size=4, num_classes=3, head_initializer="ones")
+    plain.set_weights(model.get_weights()[-4:])
+    for _ in range(3):
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(model(images())),
+            keras.ops.convert_to_numpy(plain(images())),
+            atol=1e-5,
+        )
+
+
 def test_how_a_classifier_starts():
     model = mixlib.build_classifier([], embedding_dim=4)
     assert type(model.get_layer("stem").kernel_initializer).__name__ == "LecunNormal"

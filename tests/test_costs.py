@@ -62,6 +62,15 @@ def test_convolution_and_attention_by_hand():
     assert costs.count_flops(attention) == 2 * (projections + 2 * TOKENS * TOKENS * CHANNELS)
 
 
+def test_attention_to_other_tokens_of_other_widths():
+    queries, others = keras.Input((10, 16)), keras.Input((4, 12))
+    attention = keras.layers.MultiHeadAttention(2, 4, value_dim=6, output_shape=32)
+    model = keras.Model([queries, others], attention(queries, others))
+    projections = 10 * 16 * 8 + 4 * 12 * (8 + 12) + 10 * 12 * 32
+    scores_and_sums = 10 * 4 * (8 + 12)
+    assert costs.count_flops(model) == 2 * (projections + scores_and_sums)
+
+
 def test_timm_agrees_on_nine_models():
     assert len(GMACS) == 9
 
@@ -84,3 +93,8 @@ def test_parameters_are_those_that_training_changes():
 def test_what_is_not_built_is_refused():
     with pytest.raises(ValueError, match="hidden is not built yet.*call it on images"):
         costs.count_flops(keras.Sequential([keras.layers.Dense(3, name="hidden")]))
+    with pytest.raises(ValueError, match="fresh is not built yet"):
+        costs.count_flops(mixlib.MixerBlock(4, 4, name="fresh"))
+    tokens = keras.Input((None, 16))
+    with pytest.raises(ValueError, match=r"hidden takes inputs of unknown size, \[\(None, 16\)\]"):
+        costs.count_flops(keras.Model(tokens, keras.layers.Dense(3, name="hidden")(tokens)))

@@ -138,6 +138,12 @@ def test_arrays_that_do_not_fit(archive, changes, message):
         data.load("cifar100")
 
 
+def test_a_dataset_is_of_arrays():
+    x, y = np.zeros((4, 8, 8, 3), "uint8"), np.array([0, 1, 0, 1])
+    with pytest.raises(ValueError, match="few: y_train must be a NumPy array; got list"):
+        data.Dataset("few", x, [0, 1, 0, 1], x, y, ("a", "b"))
+
+
 def test_a_dataset_equals_itself_only():
     one, other = (data.load("shapes", 20, 10) for _ in range(2))
     assert one == one and one != other and len({one, other}) == 2

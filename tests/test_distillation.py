@@ -152,6 +152,29 @@ def test_the_teacher_stays_as_it_is(dataset, teacher):
     assert metrics["parameters"] == mixlib.costs.count_parameters(pupil())
 
 
+def test_the_copy_that_teaches_stays_as_it_is(dataset, teacher):
+    teach = training._copy(teacher)
+    student = pupil()
+    model = training.AugmentedTraining(student, TAUGHT, teacher=teach)
+    assert len(model.trainable_weights) == len(student.trainable_weights)
+    training.compile_model(model, TAUGHT, (4, 1))
+    before, own = teach.get_weights(), student.get_weights()
+    images = {"images": dataset.x_train[:200], "labels": dataset.y_train[:200]}
+    model.fit(images, dataset.y_train[:200], batch_size=50, verbose=0)
+    for one, other in zip(before, teach.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert any(np.any(one != other) for one, other in zip(own, student.get_weights(), strict=True))
+
+
+def test_a_teacher_answers_as_it_does_outside_of_training():
+    """Its dropout is off: where all is dropped, the answers would be level."""
+    teach = flat()
+    dropping = keras.Sequential([teach, keras.layers.Dropout(0.99)])
+    _, _, targets = targets_of(Recipe("r", distillation=1.0), dropping)
+    _, _, plain = targets_of(Recipe("r", distillation=1.0), teach)
+    np.testing.assert_allclose(targets, plain, atol=1e-6)
+
+
 def test_the_copy_that_teaches_answers_as_the_teacher(dataset, teacher):
     """Keras' Normalization keeps a copy of its statistics, which set_weights does not renew."""
     copy = training._copy(teacher)
@@ -177,7 +200,7 @@ def test_a_recipe_with_distillation_needs_a_teacher_and_the_other_way_around(dat
         learn(dataset, teacher, "baseline")
     with pytest.raises(ValueError, match="give distillation too"):
         Recipe("r", hard_distillation=True)
-    with pytest.raises(ValueError, match="distillation must be from 0 to 1; got 2"):
+    with pytest.raises(ValueError, match="distillation must be a number from 0 to 1; got 2"):
         Recipe("r", distillation=2)
 
 
@@ -185,6 +208,9 @@ def test_a_teacher_of_other_images_or_classes(dataset):
     with pytest.raises(ValueError, match=r"flat takes images of shape \(4, 4, 3\)"):
         learn(dataset, flat(dataset.num_classes))
     layers = [keras.Input(dataset.image_shape), keras.layers.Flatten(), keras.layers.Dense(7)]
+    unbuilt = keras.Sequential([keras.layers.Dense(7)], name="unbuilt")
+    with pytest.raises(ValueError, match="unbuilt has no known input. Give a functional model"):
+        learn(dataset, unbuilt)
     with pytest.raises(ValueError, match="master scores 7 classes"):
         learn(dataset, keras.Sequential(layers, name="master"))
 

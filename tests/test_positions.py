@@ -32,6 +32,11 @@ def test_positions_that_do_not_exist(layer):
         layer(np.zeros((1, 7, 4)))
 
 
+def test_tokens_of_other_channels(layer):
+    with pytest.raises(ValueError, match="of 4 channels, but got 6 tokens of 5 channels"):
+        layer(np.zeros((1, 6, 5)))
+
+
 def test_an_unknown_number_of_positions(layer):
     tokens = keras.Input((None, 4))
     for call in (layer.call, mixlib.PositionEmbedding(6)):

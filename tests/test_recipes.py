@@ -2,8 +2,10 @@
 
 import dataclasses
 import inspect
+import json
 import math
 
+import numpy as np
 import pytest
 
 import mixlib
@@ -46,25 +48,43 @@ def test_an_unknown_recipe():
         ({"decayed": "none"}, 'decayed must be "all" or "kernels"'),
         ({"epochs": 0}, "epochs must be a whole number, 1 or more; got 0"),
         ({"batch_size": 0}, "batch_size must be a whole number, 1 or more"),
-        ({"mixup": 1.5}, "mixup must be from 0 to 1; got 1.5"),
+        ({"mixup": 1.5}, "mixup must be a number from 0 to 1; got 1.5"),
         ({"mixup": 0.6, "cutmix": 0.5}, "together 1 at most; got 0.6 and 0.5"),
         ({"ema": 0.1}, 'go with schedule="cosine"'),
         ({"warmup_epochs": 2}, 'go with schedule="cosine"'),
         ({"schedule": "cosine", "restore_best": False}, 'go with schedule="plateau", not "cosine"'),
         ({"schedule": "cosine", "stop_patience": 3}, "changed: stop_patience"),
-        ({"learning_rate": -1.0}, "learning_rate must be from 0 to inf; got -1.0"),
-        ({"learning_rate": math.nan}, "learning_rate must be from 0"),
-        ({"weight_decay": -1.0}, "weight_decay must be from 0"),
-        ({"clip_norm": -1.0}, "clip_norm must be from 0"),
-        ({"reduce_factor": 2.0}, "reduce_factor must be from 0 to 1"),
-        ({"stop_patience": -1}, "stop_patience must be from 0"),
-        ({"validation_fraction": 3.0}, "validation_fraction must be from 0 to 1; got 3.0"),
+        ({"learning_rate": -1.0}, "learning_rate must be a number from 0 to inf; got -1.0"),
+        ({"learning_rate": math.nan}, "learning_rate must be a number from 0"),
+        ({"weight_decay": -1.0}, "weight_decay must be a number from 0"),
+        ({"clip_norm": -1.0}, "clip_norm must be a number from 0"),
+        ({"reduce_factor": 2.0}, "reduce_factor must be a number from 0 to 1"),
+        ({"reduce_factor": 1.0}, "reduce_factor must be below 1"),
+        ({"learning_rate": "1e-3"}, "learning_rate must be a number from 0 to inf; got '1e-3'"),
+        ({"stop_patience": -1}, "stop_patience must be a number from 0"),
+        ({"validation_fraction": 3.0}, "validation_fraction must be a number from 0 to 1; got 3.0"),
         ({"augmentation": {"slide": 0.1}}, "augmentation has no slide. It has: colour, erasing"),
     ],
 )
 def test_what_no_recipe_can_say(fields, said):
     with pytest.raises(ValueError, match=said):
         Recipe("odd", **fields)
+
+
+def test_numpys_numbers_become_pythons():
+    rate = np.float32(0.5)
+    recipe = Recipe(
+        "numpy",
+        epochs=np.int64(3),
+        drop_incomplete=np.True_,
+        learning_rate=rate,
+        learning_rates={"a": rate},
+        stop_patience=np.int32(5),
+        augmentation={"rotation": np.int64(5)},
+    )
+    fields = dataclasses.asdict(recipe)
+    assert json.loads(json.dumps(fields)) == fields
+    assert (recipe.stop_patience, recipe.drop_incomplete, recipe.learning_rate) == (5, True, 0.5)
 
 
 def test_the_augmentation_of_a_recipe_is_that_of_the_layers():

@@ -523,6 +523,24 @@ def test_labels_that_are_not_one_an_image(dataset):
         training.measure(model, dataset.x_test[:0], dataset.y_test[:0])
 
 
+@pytest.mark.parametrize("policy", ["bfloat16", "float64"])
+def test_clipping_needs_weights_in_float32(dataset, policy):
+    try:
+        keras.config.set_dtype_policy(policy)
+        model = small_model()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    recipe = dataclasses.replace(training.get_recipe("baseline"), clip_norm=1.0)
+    with pytest.raises(ValueError, match=f"can't do for weights in {policy}"):
+        mixlib.run_experiment(model, dataset, recipe, 1, verbose=0)
+
+
+def test_labels_beyond_the_models_classes(dataset):
+    model = small_model()
+    with pytest.raises(ValueError, match="scores .* classes, 0 to .*; there is a label of 1000"):
+        training.measure(model, dataset.x_test, dataset.y_test + 1000 - dataset.y_test)
+
+
 def test_what_could_not_be_measured_is_refused_before_the_training(dataset):
     none = dataclasses.replace(dataset, x_test=dataset.x_test[:0], y_test=dataset.y_test[:0])
     with pytest.raises(ValueError, match="no test images"):
