@@ -76,6 +76,16 @@ def test_labels_stay_with_their_images(archive):
     assert [label_of[bytes(image)] for image in part.x_train] == part.y_train.tolist()
 
 
+def test_a_part_begins_with_what_a_split_of_that_seed_sets_aside(archive):
+    """So the validation images of a training on all images are in every larger part of its seed."""
+    archive()
+    whole = data.load("cifar100")
+    _, validation = data.validation_split(whole.y_train, 0.1, seed=3)
+    part = data.load("cifar100", train_size=len(validation), seed=3)
+    aside = whole.x_train[validation]
+    assert sorted(map(bytes, part.x_train)) == sorted(map(bytes, aside))
+
+
 def test_without_an_archive_keras_is_asked(monkeypatch, tmp_path):
     monkeypatch.setenv("MIXLIB_DATA_DIR", str(tmp_path))  # which is empty
     images = np.zeros((10, 32, 32, 3), "uint8")
