@@ -44,6 +44,7 @@ dataset = "cifar100"
 epochs = 50
 profile = "full"
 """
+NOTE = {"epochs": 17, "training": {}, "history": {}, "callbacks": []}  # of a checkpoint
 TAUGHT = 'changes = {{distillation = 0.5}}\nteacher = "{}"'
 
 
@@ -130,7 +131,7 @@ def test_one_run_fails_and_the_next_goes_on(place, calls, capsys):
 def test_a_stopped_run_keeps_its_checkpoint_and_says_how_far_it_is(place, calls, capsys):
     folder = place / "runs.unfinished" / "second"
     folder.mkdir(parents=True)
-    np.savez(folder / "checkpoint.npz", note=json.dumps({"epochs": 17}))
+    np.savez(folder / "checkpoint.npz", note=json.dumps(NOTE))
     assert campaign.main(["--list"]) == 0
     assert re.search(r"first +missing\nsecond +begun, 17 epochs stored\n", capsys.readouterr().out)
     calls.stop = {50: RuntimeError("the data are gone")}
@@ -155,7 +156,7 @@ def test_a_checkpoint_of_other_parameters_is_refused(place, calls, capsys):
     folder = place / "runs.unfinished" / "second"
     calls.stop = {50: RuntimeError("the power is gone")}
     assert campaign.main([]) == 1
-    np.savez(folder / "checkpoint.npz", note=json.dumps({"epochs": 17}))
+    np.savez(folder / "checkpoint.npz", note=json.dumps(NOTE))
     changed = TOML.replace("epochs = 50", "epochs = 60\noverrides = {dropout_rate = 0.1}")
     (place / "runs.toml").write_text(changed)
     assert campaign.main([]) == 1
