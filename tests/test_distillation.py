@@ -207,10 +207,10 @@ def test_a_recipe_with_distillation_needs_a_teacher_and_the_other_way_around(dat
 def test_a_teacher_of_other_images_or_classes(dataset):
     with pytest.raises(ValueError, match=r"flat takes images of shape \(4, 4, 3\)"):
         learn(dataset, flat(dataset.num_classes))
-    layers = [keras.Input(dataset.image_shape), keras.layers.Flatten(), keras.layers.Dense(7)]
     unbuilt = keras.Sequential([keras.layers.Dense(7)], name="unbuilt")
     with pytest.raises(ValueError, match="unbuilt has no known input. Give a functional model"):
         learn(dataset, unbuilt)
+    layers = [keras.Input(dataset.image_shape), keras.layers.Flatten(), keras.layers.Dense(7)]
     with pytest.raises(ValueError, match="master scores 7 classes"):
         learn(dataset, keras.Sequential(layers, name="master"))
 
