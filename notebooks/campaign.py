@@ -311,7 +311,7 @@ def override(runs, models=None, epochs=None, profile=None, seeds=None):
         for seed in seeds or [row.get("seed", 0)]:
             new = {**row, "seed": seed}
             if profile:
-                own = ("dataset", "train_size", "epochs")
+                own = ("dataset", "train_size", "train_start", "epochs")
                 new = {key: new[key] for key in new if key not in own}
                 new["profile"] = profile
             if epochs is not None:
@@ -372,7 +372,7 @@ def check(runs, out):
                 raise ValueError(
                     f"Run {name!r}: {key} must be true or false; got {parameters[key]!r}."
                 )
-        for key, least in (("epochs", 1), ("seed", 0), ("train_size", 1)):
+        for key, least in (("epochs", 1), ("seed", 0), ("train_size", 1), ("train_start", 0)):
             value = parameters.get(key, least)
             if type(value) is not int or value < least:
                 raise ValueError(

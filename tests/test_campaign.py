@@ -1,6 +1,7 @@
 """The campaign: what is missing is trained, whole or not at all, and nothing else is touched."""
 
 import asyncio
+import collections
 import dataclasses
 import fcntl
 import importlib.util
@@ -429,7 +430,7 @@ def test_the_whole_campaign_can_be_changed(changes):
     runs = campaign.override(campaign.read_campaign(), **changes)
     assert max(map(len, runs)) <= 120
     if "profile" in changes:  # which has its own data
-        assert not {"dataset", "train_size", "epochs"} & set().union(*runs.values())
+        assert not {"dataset", "train_size", "train_start", "epochs"} & set().union(*runs.values())
 
 
 @pytest.mark.parametrize(
@@ -620,6 +621,14 @@ def test_train_ipynb_preprocesses_as_it_is_told(monkeypatch, preprocessing, zoom
     assert model.get_layer("patches").input.shape[1] == (48 if preprocessing else 32)
 
 
+def test_train_ipynb_passes_over_the_first_images(monkeypatch):
+    _, every, _ = until_training(monkeypatch)
+    _, images, _ = until_training(monkeypatch, train_start=100)
+    np.testing.assert_array_equal(images.x_train, every.x_train[100:])
+    np.testing.assert_array_equal(images.y_train, every.y_train[100:])
+    np.testing.assert_array_equal(images.x_test, every.x_test)
+
+
 def test_train_ipynb_finds_a_stored_run_before_it_trains(monkeypatch, tmp_path):
     store(tmp_path)
     with pytest.raises(FileExistsError, match="holds a run already"):
@@ -766,6 +775,27 @@ def test_what_is_taught_differs_in_nothing_but_the_teacher():
     assert all(learns["distillation"] == 1 and learns["teacher"] for (learns, _), *_ in taught)
 
 
+def test_half_of_the_images_is_new_to_the_teacher():
+    runs = campaign.read_campaign()
+    seen = collections.defaultdict(set)
+    for name, row in runs.items():
+        if found := re.fullmatch(r"half-(new|known)-(by-labels|softly)-seed(\d)", name):
+            first = row.pop("train_start", 0)
+            seen[found[1]].add(range(first, row.pop("train_size")))
+            assert row.pop("seed") == int(found[3])
+            assert row.pop("predictions")
+            taught = {"teacher": row.pop("teacher", None)}
+            taught["share"] = row["changes"].pop("distillation", 0)
+            labels = {"teacher": None, "share": 0}
+            teacher = {"teacher": "hour-gmlp_tiny-seed0", "share": 1.0}
+            assert taught == (labels if found[2] == "by-labels" else teacher)
+            seen["row"].add(json.dumps(row))
+            seen["name"].add(name)
+    without = mixlib.load_run("hour-gmlp_tiny-seed0").metrics["validation_images"]
+    assert seen["new"] == {range(0, without)} and seen["known"] == {range(without, 2 * without)}
+    assert len(seen["row"]) == 1 and len(seen["name"]) == 12
+
+
 def created(row):
     arguments = {"num_classes": 100, "image_size": 32} | row.get("overrides", {})
     with keras.StatelessScope(initialize_variables=False):  # shapes, no values
@@ -810,8 +840,10 @@ def test_a_stored_run_is_what_the_campaign_says(run):
     trained = run.metrics | {
         "recipe": run.metrics["recipe"]["name"],
         "epochs": run.metrics["recipe"]["epochs"],
-        "train_size": run.metrics["train_images"] + run.metrics["validation_images"],
     }
+    trained["train_size"] = sum(
+        run.metrics.get(part, 0) for part in ("train_images", "validation_images", "train_start")
+    )
     changes = row.pop("changes", {})
     assert {key: run.metrics["recipe"][key] for key in changes} == changes
     if row.pop("predictions", False):
