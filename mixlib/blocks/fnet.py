@@ -28,7 +28,8 @@ class FourierTransform(keras.layers.Layer):
         ``"fft"``: the backend's fast transform, in float32 (other precisions are cast there and
         back). ``"dft"``: products with cosine and sine matrices, in the layer's own precision.
         On a CPU ``"fft"`` took 0.65 to 0.9 of the time of ``"dft"`` for 64 tokens of 256 channels;
-        the paper found it faster on GPUs as well, and ``"dft"`` faster on TPUs.
+        the paper found it faster on GPUs as well, and ``"dft"`` faster on TPUs where sequences are
+        short.
 
     Raises
     ------
@@ -134,7 +135,7 @@ class FNetBlock(keras.layers.Layer):
     ----------
     Lee-Thorp et al., FNet: Mixing Tokens with Fourier Transforms, 2021, section 3.2 and figure 1.
     The norms come after the residual sums; their epsilon of 1e-12 and the kernels' N(0, 0.02) are
-    those of the official code.
+    those of the official code, where the perceptron's first bias starts from N(0, 0.02) too, not 0.
     """
 
     def __init__(
