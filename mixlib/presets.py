@@ -92,7 +92,7 @@ def _layers(preset, tokens):
     if family != "fnet":
         return stack
     # FNet normalises and projects its embeddings before the first block. Its code starts the
-    # projection by LeCun's rule; here it starts as the blocks do, and their first norm evens it out.
+    # projection by LeCun's rule. Here it starts as the blocks do; their first norm evens it out.
     initializer = blocks.fnet.fnet_initializer(preset.block["kernel_initializer"])
     projection = {"kernel_initializer": initializer, "name": "embedding_projection"}
     norm = blocks.LayerNorm(epsilon=1e-12, name="embedding_norm")

@@ -57,8 +57,8 @@ def stochastic_depth(rate, dtype=None, axes=3):
 
     References
     ----------
-    Huang et al., Deep networks with stochastic depth, 2016. There a branch is dropped for all images
-    of a batch; one decision an image is the form of later code, such as timm's.
+    Huang et al., Deep networks with stochastic depth, 2016. There a branch is dropped for a
+    whole batch; one decision an image is the form of later code, such as timm's.
     """
     noise_shape = (None, *[1] * (axes - 1))
     return keras.layers.Dropout(rate, noise_shape, dtype=dtype, name="stochastic_depth")
