@@ -1,7 +1,8 @@
 """Answers of models: latency of one image, throughput of a batch; Keras and ONNX Runtime.
 
 Keras exports these models to ONNX from the PyTorch backend, for a fixed number of images. So
-another process, with that backend, loads the weights and exports: ``python -m benchmarks.inference --export …``.
+another process, with that backend, loads the weights and exports:
+``python -m benchmarks.inference --export …``.
 """
 
 import importlib.util
