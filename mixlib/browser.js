@@ -60,7 +60,7 @@ const canvas = make("canvas", {
   height: 8 * height,
   tabindex: 0,
   role: "application",
-  "aria-label": "The picture. Arrow keys choose a patch, Enter takes it away or brings it back.",
+  "aria-label": "The picture. Arrow keys choose a patch. Enter takes it away, brings it back, or paints it.",
 })
 const body = make("tbody")
 const summary = make("p", { "aria-live": "polite" })
@@ -92,7 +92,7 @@ function begin(image) {
   edited = original.slice()
   before = classify(original)
   chosen = Math.floor(down / 2) * across + Math.floor(across / 2) - 1
-  toggle(chosen)
+  update()
 }
 
 // Calls change(offset of a pixel) for each pixel of a patch.
@@ -119,11 +119,19 @@ function toggle(patch) {
   update()
 }
 
-function paint(row, column) {
-  const values = [1, 3, 5].map((at) => parseInt(colour.value.slice(at, at + 2), 16))
-  for (let y = row; y < Math.min(row + 2, height); y++) {
-    for (let x = column; x < Math.min(column + 2, width); x++) {
-      for (let c = 0; c < channels; c++) edited[(y * width + x) * channels + c] = values[c % 3]
+function fill(at) {
+  const values = [1, 3, 5].map((digit) => parseInt(colour.value.slice(digit, digit + 2), 16))
+  for (let c = 0; c < channels; c++) edited[at + c] = values[c % 3]
+}
+
+// Paints a line, two pixels wide: of a quick pointer only a few places are told.
+function paint([fromRow, fromColumn], [toRow, toColumn]) {
+  const moves = Math.max(1, Math.abs(toRow - fromRow), Math.abs(toColumn - fromColumn))
+  for (let move = 0; move <= moves; move++) {
+    const row = Math.round(fromRow + ((toRow - fromRow) * move) / moves)
+    const column = Math.round(fromColumn + ((toColumn - fromColumn) * move) / moves)
+    for (let y = row; y < Math.min(row + 2, height); y++) {
+      for (let x = column; x < Math.min(column + 2, width); x++) fill((y * width + x) * channels)
     }
   }
   update()
@@ -225,11 +233,20 @@ function place(event) {
   ]
 }
 
+let last // place of the pointer
 function touch(event) {
   const [row, column] = place(event)
+  const begins = event.type === "pointerdown"
   chosen = Math.floor(row / size) * across + Math.floor(column / size)
-  if (painting.checked) paint(row, column)
-  else if (event.type === "pointerdown") toggle(chosen)
+  if (painting.checked) paint(begins ? [row, column] : last, [row, column])
+  else if (begins) toggle(chosen)
+  last = [row, column]
+}
+
+function press() {
+  if (!painting.checked) return toggle(chosen)
+  pixels(chosen, fill)
+  update()
 }
 
 canvas.addEventListener("pointerdown", (event) => {
@@ -240,12 +257,15 @@ canvas.addEventListener("pointermove", (event) => event.buttons && touch(event))
 canvas.addEventListener("keydown", (event) => {
   const move = { ArrowUp: -across, ArrowDown: across, ArrowLeft: -1, ArrowRight: 1 }[event.key]
   if (move) chosen = (chosen + move + down * across) % (down * across)
-  else if (event.key === "Enter") return toggle(chosen)
+  else if (event.key === "Enter" || event.key === " ") press()
   else return
   event.preventDefault()
   draw()
 })
-choice.addEventListener("change", () => begin(bytes(content.pictures[choice.value])))
+choice.addEventListener("change", () => {
+  file.value = ""
+  begin(bytes(content.pictures[choice.value]))
+})
 restart.addEventListener("click", () => {
   edited = original.slice()
   update()
@@ -258,6 +278,7 @@ file.addEventListener("change", async () => {
     summary.textContent = "This file can't be read as a picture. Choose a photo, as PNG or JPEG."
     return
   }
+  choice.selectedIndex = -1 // so that each of them can be chosen again
   const side = Math.min(picture.width / width, picture.height / height)
   const context = make("canvas", { width, height }).getContext("2d")
   context.imageSmoothingQuality = "high"
@@ -268,3 +289,4 @@ file.addEventListener("change", async () => {
   begin(Uint8Array.from({ length: width * height * channels }, (_, i) => data[4 * Math.floor(i / channels) + (i % channels)]))
 })
 begin(bytes(content.pictures[choice.value]))
+toggle(chosen) // so that there is something to see

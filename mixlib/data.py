@@ -123,7 +123,7 @@ class Dataset:
 
     @property
     def image_shape(self):
-        """Shape of one image: (height, width, channels)."""
+        """Shape of one image, (height, width, channels)."""
         return self.x_train.shape[1:]
 
     def checksum(self):

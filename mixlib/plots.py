@@ -12,8 +12,9 @@ from PIL import Image
 
 from mixlib.patches import Patches
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+# Okabe and Ito's palette, which colour-blind readers can tell apart; grey for its yellow, which is
+# hardly seen on white.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#000000")
 
 STYLE = {
     "axes.prop_cycle": cycler(color=COLOURS),
@@ -349,7 +350,7 @@ _BESIDE = {"textcoords": "offset points", "va": "center", "fontsize": "small"}
 
 
 def run_table(table):
-    """Style a table of runs for reading: rounded figures, the best accuracy of each column in bold.
+    """Style a table of runs for reading: rounded figures, the best accuracies in bold.
 
     Parameters
     ----------
@@ -363,13 +364,14 @@ def run_table(table):
     accuracies = [column for column in table.columns if column.endswith("(%)")]
     formats = {column: "{:.2f}" for column in accuracies}
     formats |= {"parameters": "{:,}", "seconds/epoch": "{:.1f}"}
+    compared = [column for column in ("top-1 (%)", "top-5 (%)") if column in accuracies]
     return (
         table.rename_axis(None)
         .style.format(
             {column: text for column, text in formats.items() if column in table.columns},
             na_rep="–",
         )
-        .highlight_max(subset=accuracies, props="font-weight: bold")
+        .highlight_max(subset=compared if len(table) > 1 else [], props="font-weight: bold")
     )
 
 

@@ -57,9 +57,9 @@ def shown(page):
 
 def test_begins_with_the_models_answer(page):
     model = mixlib.load_run("hour-gmlp_tiny-seed0").load_model()
+    before = shown(page)
     page.select_option(f"{EXPLORER} select", "a portrait")
-    page.click(f"{EXPLORER} button")
-    page.wait_for_selector(f"{EXPLORER} div.reach:has-text('no change')")
+    changed(page, before)
     portrait = mixlib.plots.portrait(32)
     logits = model.predict(portrait[None].astype("float32"), verbose=0)[0]
     best = mixlib.data.CIFAR100_CLASSES[logits.argmax()]
@@ -74,9 +74,45 @@ def test_keys_take_a_patch_away_and_bring_it_back(page):
     after = changed(page, before)
     assert "before: 100" in " ".join(after)  # what is changed is all in this patch
     now = shown(page)
-    page.keyboard.press("Enter")
+    page.keyboard.press("Space")
     changed(page, now)
     assert shown(page) == before
+    assert page.evaluate("document.activeElement.tagName") == "CANVAS"
+
+
+def pixel(page, row, column):
+    """The colour of a pixel of the picture, which is shown eight times as large."""
+    return page.evaluate(f"""() => {{
+        const context = document.querySelector('{EXPLORER} canvas').getContext('2d')
+        const [x, y] = [{8 * column + 4}, {8 * row + 4}]
+        return Array.from(context.getImageData(x, y, 1, 1).data.slice(0, 3))
+    }}""")
+
+
+def test_keys_paint_a_patch(page):
+    page.check(f"{EXPLORER} input[value=paint]")
+    page.fill(f"{EXPLORER} input[type=color]", "#0000ff")
+    before = shown(page)
+    page.focus(f"{EXPLORER} canvas")
+    height = page.evaluate("scrollY")
+    page.keyboard.press("Space")
+    changed(page, before)
+    assert pixel(page, 17, 13) == [0, 0, 255]
+    assert page.evaluate("scrollY") == height
+
+
+def test_a_quick_pointer_paints_a_whole_line(page):
+    page.check(f"{EXPLORER} input[value=paint]")
+    page.fill(f"{EXPLORER} input[type=color]", "#0000ff")
+    before = shown(page)
+    box = page.locator(f"{EXPLORER} canvas").bounding_box()
+    step = box["width"] / 32
+    page.mouse.move(box["x"] + 2.5 * step, box["y"] + 5.5 * step)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 29.5 * step, box["y"] + 14.5 * step)
+    page.mouse.up()
+    changed(page, before)
+    assert all(pixel(page, 5 + column // 3, 2 + column) == [0, 0, 255] for column in range(28))
 
 
 def test_a_click_takes_a_patch_away_and_a_line_is_painted(page):
@@ -108,8 +144,11 @@ def test_a_picture_of_ones_own(page, tmp_path):
     Image.fromarray(np.full((90, 60, 3), (30, 60, 200), "uint8")).save(path)
     page.set_input_files(f"{EXPLORER} input[type=file]", path)
     changed(page, before)
-    centre = f"""() => {{
-        const canvas = document.querySelector('{EXPLORER} canvas')
-        return Array.from(canvas.getContext('2d').getImageData(20, 20, 1, 1).data.slice(0, 3))
-    }}"""
-    assert page.evaluate(centre) == [30, 60, 200]
+    assert pixel(page, 2, 2) == [30, 60, 200]
+    names = f"{EXPLORER} select"
+    assert page.locator(names).input_value() == ""  # none of the page's own
+    now = shown(page)
+    page.select_option(names, index=0)
+    changed(page, now)
+    assert shown(page) == before
+    assert page.evaluate(f"document.querySelector('{EXPLORER} input[type=file]').files.length") == 0
