@@ -178,7 +178,8 @@ def save_run(experiment, folder, weights=False, dataset=None):
         for epoch, values in enumerate(zip(*experiment.history.values(), strict=True), start=1):
             writer.writerow([epoch, *(f"{value:.6g}" for value in values)])
     if weights:
-        save_weights(experiment.model, folder / "model.weights.h5")
+        model = keras.Model(experiment.model.inputs, experiment.model.outputs)  # no optimiser
+        model.save_weights(folder / "model.weights.h5")
     if dataset is not None:
         np.savez_compressed(folder / "predictions.npz", **predict(experiment.model, dataset))
     metrics = {**experiment.metrics, **(experiment.circumstances or circumstances())}
@@ -186,17 +187,6 @@ def save_run(experiment, folder, weights=False, dataset=None):
     unfinished.write_text(json.dumps(metrics, indent=2) + "\n")
     unfinished.replace(target)
     return load_run(folder)
-
-
-def save_weights(model, path):
-    """Write a model's weights, and not its optimiser's state, to a file ending in ``.weights.h5``.
-
-    Parameters
-    ----------
-    model : keras.Model
-    path : str or pathlib.Path
-    """
-    keras.Model(model.inputs, model.outputs).save_weights(path)  # this one has no optimiser
 
 
 def predict(model, dataset):

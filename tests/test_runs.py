@@ -548,7 +548,7 @@ def test_a_run_that_could_not_be_written_is_no_run(untrained, tmp_path, monkeypa
     def full(*arguments):
         raise OSError("disk full")
 
-    monkeypatch.setattr(runs, "save_weights", full)
+    monkeypatch.setattr(keras.Model, "save_weights", full)
     model = mixlib.build_classifier([], embedding_dim=4)
     with pytest.raises(OSError, match="disk full"):
         mixlib.save_run(untrained(model), tmp_path / "one", weights=True)
