@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from mixlib.checks import check_whole
+from mixlib.checks import check_images, check_whole
 
 # Channel statistics of the 50,000 CIFAR-100 training images, in pixel values from 0 to 255.
 CIFAR100_MEAN = (129.3042, 124.0700, 112.4341)
@@ -79,7 +79,8 @@ class ResizeFlipZoom(keras.layers.Layer):
         return flip, *factors
 
     def compute_output_shape(self, input_shape):
-        batch, height, width, channels = _known(self, input_shape)
+        check_images(self, input_shape)
+        batch, height, width, channels = input_shape
         return batch, self.image_size or height, self.image_size or width, channels
 
     def get_config(self):
@@ -90,16 +91,6 @@ class ResizeFlipZoom(keras.layers.Layer):
             "zoom": self.zoom,
             "seed": self.seed,
         }
-
-
-def _known(layer, shape):
-    """The shape of images, or ValueError when it is none, or not known but for the batch."""
-    if len(shape) != 4 or None in shape[1:]:
-        raise ValueError(
-            f"{type(layer).__name__} expects images of shape (batch, height, width, channels), "
-            f"with height, width and channels known, but got shape {tuple(shape)}."
-        )
-    return shape
 
 
 def _resizing(old, new):
@@ -180,8 +171,8 @@ class RandomAffine(keras.layers.Layer):
         images = ops.cast(images, self.compute_dtype)
         if not training:
             return images
-        _, height, width, _ = _known(self, images.shape)
-        matrices = self.draw(ops.shape(images)[0], height, width)
+        check_images(self, images.shape)
+        matrices = self.draw(ops.shape(images)[0], *images.shape[1:3])
         return ops.image.affine_transform(
             images, matrices, "bilinear", fill_mode="reflect", data_format="channels_last"
         )
@@ -201,10 +192,7 @@ class RandomAffine(keras.layers.Layer):
 
         angle = uniform(-self.rotation, self.rotation) * (np.pi / 180)
         shear = uniform(-self.shear, self.shear)
-        across, down = (
-            uniform(1 - self.scale, 1 + self.scale),
-            uniform(1 - self.scale, 1 + self.scale),
-        )
+        across, down = (uniform(1 - self.scale, 1 + self.scale) for _ in range(2))
         mirrored = uniform(0.0, 1.0) < 0.5 * self.horizontal_flip
         sign = ops.where(mirrored, -1.0, 1.0)
         cosine, sine = ops.cos(angle), ops.sin(angle)

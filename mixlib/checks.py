@@ -42,6 +42,15 @@ def check_gelu(gelu):
     return gelu
 
 
+def check_images(layer, shape):
+    """Raise ValueError unless `shape` is (batch, height, width, channels), known but for batch."""
+    if len(shape) != 4 or None in shape[1:]:
+        raise ValueError(
+            f"{type(layer).__name__} expects images of shape (batch, height, width, channels), "
+            f"with height, width and channels known, but got shape {tuple(shape)}."
+        )
+
+
 def check_tokens(layer, shape):
     """Raise ValueError unless `shape` is (batch, tokens, channels), the same tokens as built for.
 

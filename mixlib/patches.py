@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from mixlib.checks import check_whole, height_and_width
+from mixlib.checks import check_images, check_whole, height_and_width
 
 
 @keras.saving.register_keras_serializable("mixlib")
@@ -35,16 +35,8 @@ class Patches(keras.layers.Layer):
         super().__init__(**kwargs)
         self.patch_size = check_whole("patch_size", patch_size)
 
-    def _check(self, input_shape):
-        if len(input_shape) != 4 or None in input_shape[1:]:
-            raise ValueError(
-                "Patches expects images of shape (batch, height, width, channels), with height, "
-                f"width and channels known, but got shape {tuple(input_shape)}."
-            )
-        return num_patches(input_shape[1:3], self.patch_size)
-
     def call(self, images):
-        self._check(images.shape)
+        self.compute_output_shape(images.shape)  # says what does not fit
         size = self.patch_size
         _, height, width, channels = images.shape
         rows, columns = height // size, width // size
@@ -55,7 +47,9 @@ class Patches(keras.layers.Layer):
         return ops.reshape(x, (-1, rows * columns, size * size * channels))
 
     def compute_output_shape(self, input_shape):
-        return input_shape[0], self._check(input_shape), self.patch_size**2 * input_shape[-1]
+        check_images(self, input_shape)
+        tokens = num_patches(input_shape[1:3], self.patch_size)
+        return input_shape[0], tokens, self.patch_size**2 * input_shape[-1]
 
     def get_config(self):
         return {**super().get_config(), "patch_size": self.patch_size}
