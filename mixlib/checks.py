@@ -21,17 +21,21 @@ def height_and_width(image_size):
     return tuple(check_whole("image_size", size) for size in sizes)
 
 
-def check_labels(labels, images=None):
+def check_labels(labels, images=None, classes=None, name="labels"):
     """Return labels as an array, or raise ValueError unless they are classes, one an image."""
     labels = np.asarray(labels)
     count = len(labels) if images is None else len(images)
     if labels.shape != (count,) or labels.dtype.kind not in "iu":
         raise ValueError(
-            f"Expected a whole number for each of {count} images, shape ({count},); got "
+            f"{name} must be a whole number for each of {count} images, shape ({count},); got "
             f"{labels.dtype} of shape {labels.shape}. Labels of shape (n, 1): labels[:, 0]."
         )
-    if count and labels.min() < 0:
-        raise ValueError(f"Labels are numbers of classes, from 0; got {labels.min()}.")
+    if count and not 0 <= labels.min() <= labels.max() < (np.inf if classes is None else classes):
+        last = "" if classes is None else f" to {classes - 1}"
+        raise ValueError(
+            f"{name} must be numbers of classes, from 0{last}; they go from {labels.min()} to "
+            f"{labels.max()}."
+        )
     return labels
 
 

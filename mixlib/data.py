@@ -94,16 +94,7 @@ class Dataset:
                     f"{self.name}: x_{part} must be uint8 images of shape (n, height, width, "
                     f"channels), but it is {images.dtype} of shape {images.shape}."
                 )
-            if not np.issubdtype(labels.dtype, np.integer) or labels.shape != images.shape[:1]:
-                raise ValueError(
-                    f"{self.name}: y_{part} must be one integer label an image, shape "
-                    f"({len(images)},), but it is {labels.dtype} of shape {labels.shape}."
-                )
-            if len(labels) and not 0 <= labels.min() <= labels.max() < self.num_classes:
-                raise ValueError(
-                    f"{self.name}: labels in y_{part} must lie between 0 and "
-                    f"{self.num_classes - 1}, but they go from {labels.min()} to {labels.max()}."
-                )
+            check_labels(labels, images, self.num_classes, f"{self.name}: y_{part}")
             files = getattr(self, f"files_{part}")
             if files and len(files) != len(images):
                 raise ValueError(

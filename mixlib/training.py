@@ -467,15 +467,9 @@ def measure(model, images, labels, batch_size=250):
     ValueError
         When there are no images, or not one of the model's classes for each.
     """
-    labels = check_labels(labels, images)
+    labels = check_labels(labels, images, model.output_shape[-1])
     if not len(labels):
         raise ValueError("There are no images to measure the model on.")
-    classes = model.output_shape[-1]
-    if labels.max() >= classes:
-        raise ValueError(
-            f"{model.name} scores {classes} classes, 0 to {classes - 1}; there is a label of "
-            f"{labels.max()}."
-        )
     size = _even_batch_size(len(labels), batch_size)
     return _scores(model.predict(images, size, verbose=0), labels)
 

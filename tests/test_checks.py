@@ -73,7 +73,7 @@ def test_what_are_no_labels_of_five_images(labels):
 
 
 def test_labels_below_zero():
-    with pytest.raises(ValueError, match="Labels are numbers of classes, from 0; got -1"):
+    with pytest.raises(ValueError, match="numbers of classes, from 0; they go from -1 to 2"):
         check_labels([0, -1, 2])
 
 

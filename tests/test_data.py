@@ -133,10 +133,10 @@ def test_an_incomplete_archive(archive):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"y_train": np.full((300, 1), 100)}, "labels in y_train must lie between 0 and 99"),
-        ({"y_test": np.full((100, 1), -1)}, "labels in y_test must lie between 0 and 99"),
-        ({"y_test": np.zeros((99, 1), int)}, "y_test must be one integer label an image"),
-        ({"y_test": np.zeros((100, 1))}, "y_test must be one integer label an image"),
+        ({"y_train": np.full((300, 1), 100)}, "cifar100: y_train must be .* from 0 to 99"),
+        ({"y_test": np.full((100, 1), -1)}, "cifar100: y_test must be .* from 0 to 99"),
+        ({"y_test": np.zeros((99, 1), int)}, "y_test must be a whole number for each of 100"),
+        ({"y_test": np.zeros((100, 1))}, "y_test must be a whole number for each of 100"),
         ({"x_train": np.zeros((300, 32, 32, 3))}, "x_train must be uint8 images"),
         ({"x_train": np.zeros((300, 32, 32), "uint8")}, "x_train must be uint8 images"),
         ({"x_test": np.zeros((100, 28, 28, 3), "uint8")}, "they must agree"),

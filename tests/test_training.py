@@ -537,7 +537,7 @@ def test_clipping_needs_weights_in_float32(dataset, policy):
 
 def test_labels_beyond_the_models_classes(dataset):
     model = small_model()
-    with pytest.raises(ValueError, match="scores .* classes, 0 to .*; there is a label of 1000"):
+    with pytest.raises(ValueError, match="from 0 to .*; they go from 1000 to 1000"):
         training.measure(model, dataset.x_test, np.full_like(dataset.y_test, 1000))
 
 
