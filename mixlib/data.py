@@ -158,7 +158,9 @@ def load(name, train_size=None, test_size=None, seed=0):
         if size is not None:
             check_whole(label, size)
     if name == "shapes":
-        return _draw_shapes_dataset(train_size or 10_000, test_size or 2_000, seed)
+        x_train, y_train = draw_shapes(train_size or 10_000, seed=(seed, 0))
+        x_test, y_test = draw_shapes(test_size or 2_000, seed=(seed, 1))
+        return Dataset(name, x_train, y_train, x_test, y_test, tuple(SHAPE_CLASSES))
     arrays, class_names = _read(name)
     parts = {}
     for part, size in (("train", train_size), ("test", test_size)):
@@ -385,27 +387,20 @@ def _read(name):
 
 
 def _read_archive(path, class_names):
-    required = ("x_train", "y_train", "x_test", "y_test")
     try:
         with np.load(path, allow_pickle=False) as archive:
-            missing = [key for key in required if key not in archive]
-            if not missing:
-                if "fine_names" in archive:
-                    class_names = [str(name) for name in archive["fine_names"]]
-                return {key: archive[key] for key in required}, class_names
+            arrays = dict(archive)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
             f"{path} is damaged and cannot be read ({error}). Replace it with a complete archive."
         ) from error
-    raise ValueError(
-        f"{path} is incomplete: it lacks {', '.join(missing)}. Expected {', '.join(required)}."
-    )
-
-
-def _draw_shapes_dataset(train_size, test_size, seed):
-    x_train, y_train = draw_shapes(train_size, seed=(seed, 0))
-    x_test, y_test = draw_shapes(test_size, seed=(seed, 1))
-    return Dataset("shapes", x_train, y_train, x_test, y_test, tuple(SHAPE_CLASSES))
+    required = ("x_train", "y_train", "x_test", "y_test")
+    missing = [key for key in required if key not in arrays]
+    if missing:
+        raise ValueError(
+            f"{path} is incomplete: it lacks {', '.join(missing)}. Expected {', '.join(required)}."
+        )
+    return arrays, [str(name) for name in arrays.get("fine_names", class_names)]
 
 
 def draw_shapes(size, seed=0):
