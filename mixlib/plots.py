@@ -162,8 +162,8 @@ def images(pictures, titles=None, columns=8, size=1.2):
     return figure
 
 
-def class_examples(pictures, labels, class_names, columns=8, size=0.9):
-    """Show images of every class, a row a class: the first ones that there are.
+def class_examples(pictures, labels, class_names):
+    """Show images of every class, a row a class: the first eight, or all that there are.
 
     Parameters
     ----------
@@ -172,19 +172,15 @@ def class_examples(pictures, labels, class_names, columns=8, size=0.9):
     labels : numpy.ndarray
         Integer labels, shape (n,), indices into `class_names`.
     class_names : sequence of str
-    columns : int
-        Images a class, at most.
-    size : float
-        Width of an image, in inches.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
-    rows = len(class_names)
+    rows, columns = len(class_names), 8
     with style():
         figure, grid = plt.subplots(
-            rows, columns, figsize=(columns * size + 1, rows * size), squeeze=False
+            rows, columns, figsize=(0.9 * columns + 1, 0.9 * rows), squeeze=False
         )
         for label, (name, row) in enumerate(zip(class_names, grid, strict=True)):
             chosen = np.flatnonzero(labels == label)[:columns]
@@ -233,8 +229,8 @@ def patches(image, patch_size):
     return figure
 
 
-def augmentations(image, layer, count=8):
-    """Show an image and what an augmentation layer makes of it, several times.
+def augmentations(image, layer):
+    """Show an image and what an augmentation layer makes of it, seven times.
 
     Where they differ in size, the smaller ones are enlarged, by repeating pixels.
 
@@ -244,19 +240,15 @@ def augmentations(image, layer, count=8):
         Shape (height, width, channels), 0 to 255.
     layer : keras.layers.Layer
         Called with ``training=True``.
-    count : int
-        How many images: the original, and one augmented version fewer.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
     image = np.asarray(image, "float32")
-    made = [
-        keras.ops.convert_to_numpy(layer(image[None], training=True))[0] for _ in range(count - 1)
-    ]
+    made = [keras.ops.convert_to_numpy(layer(image[None], training=True))[0] for _ in range(7)]
     pictures = [_to_displayable(picture) for picture in (image, *made)]
-    titles = ["original", *(f"draw {index}" for index in range(1, count))]
+    titles = ["original", *(f"draw {index}" for index in range(1, 8))]
     height, width, _ = np.max([picture.shape for picture in pictures], axis=0)
     y, x = np.arange(height)[:, None], np.arange(width)
     pictures = [p[y * p.shape[0] // height, x * p.shape[1] // width] for p in pictures]
@@ -444,8 +436,8 @@ def confusion_matrix(counts, class_names):
     return figure
 
 
-def prediction(photo, seen, probabilities, class_names, count=6):
-    """Show a photo, what of it the model sees, and the model's answer.
+def prediction(photo, seen, probabilities, class_names):
+    """Show a photo, what of it the model sees, and the six classes it finds most probable.
 
     Parameters
     ----------
@@ -457,8 +449,6 @@ def prediction(photo, seen, probabilities, class_names, count=6):
     probabilities : array
         Shape (classes,).
     class_names : sequence of str
-    count : int
-        How many of the most probable classes to show.
 
     Returns
     -------
@@ -467,7 +457,7 @@ def prediction(photo, seen, probabilities, class_names, count=6):
     (height, width), (rows, columns) = photo.shape[:2], seen.shape[:2]
     scale = min(height / rows, width / columns)
     corner = (width - scale * columns) / 2 - 0.5, (height - scale * rows) / 2 - 0.5
-    best = np.argsort(probabilities)[::-1][:count]
+    best = np.argsort(probabilities)[::-1][:6]
     with style():
         figure, (whole, small, bars) = plt.subplots(
             1, 3, figsize=(9, 2.9), width_ratios=(1, 1, 1.3)

@@ -56,11 +56,11 @@ def test_floats_are_scaled_together():
 
 
 def test_class_examples_have_a_row_a_class():
-    pictures, labels = np.zeros((5, 4, 4, 3), np.uint8), np.array([0, 1, 0, 0, 1])
-    pictures[:, 0, 0, 0] = range(5)
-    figure = plots.class_examples(pictures, labels, ["a", "b"], columns=3)
-    assert [picture[0, 0, 0] for picture in drawn(figure)] == [0, 2, 3, 1, 4]
-    assert [axes.get_ylabel() for axes in figure.axes] == ["a", "", "", "b", "", ""]
+    pictures, labels = np.zeros((12, 4, 4, 3), np.uint8), np.array([0, 1] + [0] * 9 + [1])
+    pictures[:, 0, 0, 0] = range(12)
+    figure = plots.class_examples(pictures, labels, ["a", "b"])
+    assert [picture[0, 0, 0] for picture in drawn(figure)] == [0, *range(2, 9), 1, 11]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["a", *[""] * 7, "b", *[""] * 7]
 
 
 def test_patches_are_shown_in_order(image):
@@ -73,17 +73,17 @@ def test_patches_are_shown_in_order(image):
 
 def test_augmentations_begin_with_the_original(image):
     layer = mixlib.augment.preprocessing(horizontal_flip=False, mean=[0] * 3, variance=[1] * 3)
-    pictures = drawn(plots.augmentations(image, layer, count=4))
-    assert len(pictures) == 4
+    pictures = drawn(plots.augmentations(image, layer))
+    assert len(pictures) == 8
     assert pictures[0].shape == pictures[1].shape == (64, 64, 3)  # enlarged to be compared
     assert not np.array_equal(pictures[1], pictures[2])
 
 
 @pytest.mark.parametrize("size", [(48, 40), (20, 64)])
 def test_augmentations_beside_an_original_of_another_size(image, size):
-    pictures = drawn(plots.augmentations(image, keras.layers.Resizing(*size), count=3))
+    pictures = drawn(plots.augmentations(image, keras.layers.Resizing(*size)))
     shape = max(size[0], 32), max(size[1], 32), 3
-    assert [picture.shape for picture in pictures] == [shape] * 3
+    assert [picture.shape for picture in pictures] == [shape] * 8
     first = np.asarray(image, "float32")
     first = (first - first.min()) / np.ptp(first)
     np.testing.assert_allclose(pictures[0][0, 0], first[0, 0], atol=1e-6)
@@ -159,11 +159,11 @@ def test_confusion_matrix_names_classes_and_writes_counts():
 
 def test_prediction_frames_what_the_model_sees(image):
     photo = np.zeros((60, 40, 3), np.uint8)
-    whole, small, bars = plots.prediction(photo, image, np.array([0.1, 0.7, 0.2]), "abc", 2).axes
+    whole, small, bars = plots.prediction(photo, image, np.array([0.1, 0.7, 0.2]), "abc").axes
     assert whole.patches[0].get_bbox().bounds == (-0.5, 9.5, 40, 40)
     np.testing.assert_array_equal(small.images[0].get_array(), image)
-    assert [text.get_text() for text in bars.get_yticklabels()] == ["b", "c"]
-    assert [bar.get_width() for bar in bars.patches] == [0.7, 0.2]
+    assert [text.get_text() for text in bars.get_yticklabels()] == ["b", "c", "a"]
+    assert [bar.get_width() for bar in bars.patches] == [0.7, 0.2, 0.1]
 
 
 def test_channel_histograms_are_densities(image):
