@@ -241,7 +241,8 @@ def augmentation(colour=0.0, erasing=0.0, seed=None, **affine):
     -------
     keras.Sequential
         Takes images of 0 to 255, shape (batch, height, width, 3), and gives such images. Computes
-        in float32 under every precision policy. Does nothing outside of training.
+        in float32 under every precision policy. Does nothing outside of training: in ``tf.data``,
+        map it over batches, with ``training=True``.
 
     References
     ----------
@@ -265,6 +266,7 @@ def augmentation(colour=0.0, erasing=0.0, seed=None, **affine):
     if erasing:
         area = {"scale": (0.02, 0.33), "fill_value": 128}
         options = {"seed": seeds[2], "dtype": "float32", "name": "erasing"}
+        options["data_format"] = "channels_last"
         layers.append(keras.layers.RandomErasing((erasing, erasing), **area, **options))
     model = _InTrainingOnly(layers, name="augmentation")
     model.dtype_policy = "float32"

@@ -234,6 +234,11 @@ def _norm(layer):
 def _dense(layer):
     if layer.activation is not keras.activations.linear or layer.bias is None:
         raise ValueError(f"The layer {layer.name!r} must have a bias, and no activation.")
+    if layer.quantization_mode:
+        raise ValueError(
+            f"The layer {layer.name!r} is quantized already ({layer.quantization_mode}). Give the "
+            "model as it was before: the page rounds its weights by itself."
+        )
     return {"step": "dense", "kernel": _array(layer.kernel), "bias": _array(layer.bias)}
 
 

@@ -81,6 +81,10 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self._next = 0.0
         if self._counted is None:
+            # The first weights are kept, lest it be interrupted before an epoch is stored.
+            self.model.optimizer.build(self.model.trainable_variables)
+            if self.writes:
+                self.save(0)
             return
         (counted, arrays), self._counted = self._counted, None
         for index, (callback, numbers) in enumerate(zip(self.callbacks, counted, strict=True)):

@@ -47,7 +47,7 @@ def from_timm(model, weights, head="load"):
 
     Examples
     --------
-    >>> state = {name: value.numpy() for name, value in timm_model.state_dict().items()}
+    >>> state = {name: value.float().numpy() for name, value in timm_model.state_dict().items()}
     >>> model = mixlib.convert.from_timm(mixlib.create("gmlp_s16"), state)
     """
     targets = {}

@@ -204,7 +204,7 @@ def from_folder(folder, image_size=32, test_fraction=0.2, seed=0):
         When there is no such folder.
     ValueError
         When there are fewer than two classes, a class has no images or too few for both parts, or
-        files are damaged; the message names them.
+        images in folders of its own, or files are damaged; the message names them.
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
@@ -307,6 +307,13 @@ def _files_by_class(folder):
             + " into the subfolder of its class."
         )
     for name, paths in files.items():
+        inner = sorted(path for path in (folder / name).iterdir() if path.is_dir())
+        lost = [path.name for path in inner if path.name[0] != "." and images_in(path)]
+        if paths and lost:
+            raise ValueError(
+                f"{folder / name} holds images, and so do folders in it ({', '.join(lost)}), which "
+                "are not read. Move these images up, or begin the folder's name with a dot."
+            )
         if not paths:
             deeper = any(path.is_dir() for path in (folder / name).iterdir())
             raise ValueError(

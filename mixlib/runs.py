@@ -75,6 +75,9 @@ class Run:
     def load_model(self):
         """Create the run's model, with the weights that its figures were measured with.
 
+        The book's own runs store matrices in half precision, so that an answer here and there is
+        another one.
+
         Returns
         -------
         keras.Model
@@ -89,6 +92,8 @@ class Run:
         """
         weights = self._stored("model.weights.h5")
         try:
+            if self.metrics["dataset"] not in data.DATASETS:
+                raise ValueError(f"there is no data set {self.metrics['dataset']!r} to load")
             _, class_names = data.DATASETS[self.metrics["dataset"]]
             overrides = self.metrics.get("overrides", {})
             model = presets.create(self.metrics["model"], num_classes=len(class_names), **overrides)
@@ -96,7 +101,7 @@ class Run:
             same_keras = self.metrics.get("versions", {}).get("keras") == keras.__version__
             stored = self.metrics.get("model_sha256")
             if stored and same_keras and stored != architecture_checksum(model):
-                raise ValueError("it was another model of that name")
+                raise ValueError("it was another model of that name, or had overrides")
             model.load_weights(weights)
         except (KeyError, OSError, ValueError) as error:
             raise ValueError(
@@ -153,7 +158,9 @@ def save_run(experiment, folder, weights=False, dataset=None):
     folder : str or pathlib.Path
         Made where it is missing.
     weights : bool
-        Whether to store the weights too, as ``model.weights.h5``.
+        Whether to store the weights too, as ``model.weights.h5``. `Run.load_model` makes the model
+        of a preset anew: put the further arguments of `create`, if there were any, into
+        ``experiment.metrics["overrides"]`` first. A model of your own images: ``model.save``.
     dataset : mixlib.data.Dataset, optional
         Where given, what the model says of its test images is stored as ``predictions.npz``: see
         `Run.load_predictions`.

@@ -268,7 +268,7 @@ def run_experiment(
         )
         compile_model(trainee, recipe, (batches.steps, epochs))
         schedule = _plateau(recipe) if recipe.schedule == "plateau" else []
-        used = [*schedule, *callbacks, _Epochs(batches, seed, history)]
+        used = [*schedule, *(callbacks or ()), _Epochs(batches, seed, history)]
         done = 0
         if checkpoint is not None:
             code = {key: circumstances[key] for key in ("backend", "mixlib_sha256")}
@@ -350,7 +350,9 @@ class AugmentedTraining(keras.Model):
             self.augmentation = augment.augmentation(**recipe.augmentation)
         if self.mixup or self.cutmix:
             self.mix_up = keras.layers.MixUp(0.8, dtype="float32")
-            self.cut_mix = keras.layers.CutMix((1.0, 1.0), dtype="float32")
+            self.cut_mix = keras.layers.CutMix(
+                (1.0, 1.0), data_format="channels_last", dtype="float32"
+            )
             self.generator = keras.random.SeedGenerator()
         self.built = True  # as the classifier is; nothing else has weights
 
@@ -484,6 +486,7 @@ def _scores(logits, labels):
     above = logits - logits.max(axis=1, keepdims=True)
     losses = np.log(np.exp(above).sum(axis=1)) - above[np.arange(len(labels)), labels]
     right = np.argsort(-logits, axis=1, kind="stable")[:, :5] == labels[:, None]
+    right &= ~np.isnan(losses)[:, None]  # else what answers nothing would seem to answer class 0
     found = {"loss": losses, "top_1": right[:, 0], "top_5": right.any(axis=1)}
     return {key: float(values.mean()) for key, values in found.items()}
 

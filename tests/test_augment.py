@@ -321,6 +321,24 @@ def test_an_erased_box_is_up_to_a_third_of_the_image():
     assert 0.25 < erased.mean(axis=(1, 2, 3)).max() < 0.4
 
 
+def test_a_box_is_a_box_whatever_the_data_format():
+    keras.config.set_image_data_format("channels_first")
+    try:
+        layers = augment.augmentation(erasing=1.0, horizontal_flip=False, seed=0)
+        model, recipe = mixlib.create("mixer_tiny"), mixlib.Recipe("cut", cutmix=1.0)
+        training = mixlib.training.AugmentedTraining(model, recipe)
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    images = np.zeros((50, 32, 32, 3), "float32") + np.arange(50)[:, None, None, None]
+    cut = training({"images": images, "labels": np.arange(50)}, training=True)["targets"]
+    assert (keras.ops.convert_to_numpy(cut).max(axis=1) < 1).any()
+    mixed = training.cut_mix({"images": images, "labels": np.eye(50)}, training=True)["images"]
+    for changed in (layers(images, training=True), mixed):
+        boxes = keras.ops.convert_to_numpy(changed) != images
+        assert boxes.any() and (boxes == boxes[..., :1]).all()  # in every channel
+        assert not boxes.any(axis=2)[..., 0].all(axis=1).all()  # and not always from top to bottom
+
+
 @pytest.mark.parametrize(
     "make",
     [

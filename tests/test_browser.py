@@ -99,6 +99,10 @@ def test_models_that_have_no_steps():
     ):
         with pytest.raises(ValueError, match=said):
             browser.program(mixlib.build_classifier(layer))
+    rounded = make("mixer_tiny", {})
+    rounded.quantize("int8")
+    with pytest.raises(ValueError, match=r"is quantized already \(int8\).*as it was before"):
+        browser.program(rounded)
     with pytest.raises(ValueError, match="no layer is a Patches"):
         browser.program(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]))
 

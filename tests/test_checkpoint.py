@@ -104,6 +104,33 @@ def experiment(tmp_path, monkeypatch):
     return run
 
 
+def test_begins_again_from_the_first_weights(tmp_path):
+    """A cell that was interrupted in its first epoch is run again, with a model that has moved."""
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 1:
+                raise KeyboardInterrupt
+
+    def small():
+        keras.utils.set_random_seed(0)
+        return mixlib.build_classifier([], patch_size=8, embedding_dim=8, name="small")
+
+    def run(model, path=None, **options):
+        recipe = mixlib.Recipe("short", batch_size=32, augmentation={"shift": 0.1})
+        images = data.load("shapes", 200, 50)
+        options |= {"verbose": 0, "checkpoint": path}
+        return mixlib.run_experiment(model, images, recipe, epochs=2, seed=1, **options)
+
+    model, path = small(), tmp_path / "checkpoint.npz"
+    with pytest.raises(KeyboardInterrupt):
+        run(model, path, callbacks=[Interrupt()])
+    assert checkpoint.epochs_done(path) == 0
+    again, whole = run(model, path, callbacks=None), run(small())
+    np.testing.assert_allclose(again.history["loss"], whole.history["loss"], rtol=1e-6)
+    assert again.metrics["test_loss"] == pytest.approx(whole.metrics["test_loss"], rel=1e-6)
+
+
 def test_the_last_epoch_is_not_stored(experiment, tmp_path):
     experiment()
     assert checkpoint.epochs_done(tmp_path / "runs" / "checkpoint.npz") == 2

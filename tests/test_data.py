@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import shutil
 
 import keras
 import numpy as np
@@ -303,6 +304,17 @@ class TestFromFolder:
         (folder / "date").mkdir()
         with pytest.raises(ValueError, match="of class 'date', but has none .* remove the sub"):
             data.from_folder(folder)
+
+    def test_images_in_a_folder_of_a_class(self, folder):
+        inner = folder / "cherry" / "more"
+        inner.mkdir()
+        (inner / "notes.txt").touch()
+        data.from_folder(folder)
+        shutil.copy(next((folder / "cherry").glob("*.png")), inner)
+        with pytest.raises(ValueError, match=r"cherry holds images.*in it \(more\).*Move these"):
+            data.from_folder(folder)
+        inner.rename(inner.with_name(".more"))
+        data.from_folder(folder)
 
     def test_a_folder_of_folders(self, folder):
         (folder.parent / "val").mkdir()

@@ -244,3 +244,16 @@ def test_an_fnet_block_takes_the_transform_it_is_told(implementation):
 def test_a_published_layer_drops_at_the_rate_it_is_given(layer, options):
     parts = parts_of(layer(*options, 0.3), keras.layers.Dropout, 16, 12)
     assert {part.rate for part in parts} == {0.3}
+
+
+@pytest.mark.parametrize("name", ["mixer_tiny", "fnet_tiny", "gmlp_tiny"])
+def test_keras_quantizes_a_new_model(name):
+    model = mixlib.create(name, num_classes=10, num_blocks=1, preprocessing=False)
+    model.get_layer("head").kernel.assign(np.random.default_rng(1).normal(size=(128, 10)))
+    images = np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype("float32")
+    before = keras.ops.convert_to_numpy(model(images))
+    new = keras.models.clone_model(model)
+    new.set_weights(model.get_weights())
+    new.quantize("int8")
+    after = keras.ops.convert_to_numpy(new(images))
+    assert 0 < abs(after - before).max() < 0.1 * abs(before).max()

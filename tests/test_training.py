@@ -101,6 +101,8 @@ def test_scores_of_answers():
     losses = -np.log([1 / 7, np.e / (6 + np.e), np.e / np.exp(logits[2]).sum()])
     assert scores == pytest.approx({"loss": losses.mean(), "top_1": 1 / 3, "top_5": 2 / 3})
     assert mixlib.training._scores(logits[3:], np.array([3]))["top_1"] == 0
+    nothing = mixlib.training._scores(np.full((2, 7), np.nan, "float32"), np.array([0, 1]))
+    assert np.isnan(nothing["loss"]) and nothing["top_1"] == nothing["top_5"] == 0
 
 
 def test_an_epoch_without_a_loss_is_not_the_best(dataset):

@@ -64,6 +64,7 @@ class GELU(keras.layers.Layer):
     def __init__(self, form="exact", **kwargs):
         super().__init__(**kwargs)
         self.form = check_gelu(form)
+        self.built = True  # there is nothing to build, and Keras quantizes what is built
 
     def call(self, x, training=None):
         if not training or not on_cpu():
