@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from mixlib.checks import check_images, check_whole
+from mixlib.layers import Layer
 
 # Channel statistics of the 50,000 CIFAR-100 training images, in pixel values from 0 to 255.
 CIFAR100_MEAN = (129.3042, 124.0700, 112.4341)
@@ -14,7 +15,7 @@ CIFAR100_VARIANCE = (4647.182, 4276.089, 4958.747)
 
 
 @keras.saving.register_keras_serializable("mixlib")
-class ResizeFlipZoom(keras.layers.Layer):
+class ResizeFlipZoom(Layer):
     """Resize images; in training also mirror and zoom each at random, all by one interpolation.
 
     ``(batch, height, width, channels) -> (batch, image_size, image_size, channels)``. The numbers
@@ -83,15 +84,6 @@ class ResizeFlipZoom(keras.layers.Layer):
         batch, height, width, channels = input_shape
         return batch, self.image_size or height, self.image_size or width, channels
 
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "image_size": self.image_size,
-            "horizontal_flip": self.horizontal_flip,
-            "zoom": self.zoom,
-            "seed": self.seed,
-        }
-
 
 def _resizing(old, new):
     """Matrix (new, old) that resizes an axis."""
@@ -114,7 +106,7 @@ def _zooming(size, factor, flip=False):
 
 
 @keras.saving.register_keras_serializable("mixlib")
-class RandomAffine(keras.layers.Layer):
+class RandomAffine(Layer):
     """In training, mirror, shift, rotate, shear and scale each image at random, all in one warp.
 
     ``(batch, height, width, channels)``, in and out. Keras has a layer for each of these, and each
@@ -207,20 +199,6 @@ class RandomAffine(keras.layers.Layer):
         m5 = middle_y + shift_y - m3 * middle_x - m4 * middle_y
         zero = ops.zeros_like(m0)
         return ops.stack([m0, m1, m2, m3, m4, m5, zero, zero], axis=1)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "horizontal_flip": self.horizontal_flip,
-            "shift": self.shift,
-            "rotation": self.rotation,
-            "shear": self.shear,
-            "scale": self.scale,
-            "seed": self.seed,
-        }
 
 
 def augmentation(colour=0.0, erasing=0.0, seed=None, **affine):

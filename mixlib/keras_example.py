@@ -17,10 +17,11 @@ from mixlib.blocks.dropout import ByteDropout
 from mixlib.blocks.fnet import FourierTransform
 from mixlib.blocks.fused import GELU, LayerNorm
 from mixlib.checks import check_tokens, check_whole
+from mixlib.layers import Layer
 
 
-class _ExampleLayer(keras.layers.Layer):
-    """What the three layers share: their sublayers' precision, and an output like their input."""
+class _ExampleLayer(Layer):
+    """What the three layers share: their sublayers' precision."""
 
     def _dense(self, units, name, **options):
         return keras.layers.Dense(units, dtype=self.dtype_policy, name=name, **options)
@@ -33,9 +34,6 @@ class _ExampleLayer(keras.layers.Layer):
 
     def _dropout(self, name):
         return ByteDropout(self.dropout_rate, dtype=self.dtype_policy, name=name)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
 
 
 @keras.saving.register_keras_serializable("mixlib")
@@ -92,14 +90,6 @@ class MLPMixerLayer(_ExampleLayer):
         x = x + inputs
         return x + self.mlp2(self.normalize(x), training=training)
 
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "num_patches": self.num_patches,
-            "hidden_units": self.hidden_units,
-            "dropout_rate": self.dropout_rate,
-        }
-
 
 @keras.saving.register_keras_serializable("mixlib")
 class FNetLayer(_ExampleLayer):
@@ -144,13 +134,6 @@ class FNetLayer(_ExampleLayer):
         check_tokens(self, inputs.shape)
         x = self.normalize1(self.fourier(inputs) + inputs)
         return self.normalize2(x + self.ffn(x, training=training))
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "embedding_dim": self.embedding_dim,
-            "dropout_rate": self.dropout_rate,
-        }
 
 
 @keras.saving.register_keras_serializable("mixlib")
@@ -212,11 +195,3 @@ class gMLPLayer(_ExampleLayer):  # noqa: N801 (the published name)
         v = ops.transpose(self.normalize2(v), (0, 2, 1))  # (batch, channels, tokens)
         v = ops.transpose(self.spatial_projection(v), (0, 2, 1))
         return x + self.channel_projection2(u * v)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "num_patches": self.num_patches,
-            "embedding_dim": self.embedding_dim,
-            "dropout_rate": self.dropout_rate,
-        }

@@ -4,10 +4,11 @@ import keras
 from keras import ops
 
 from mixlib.checks import check_images, check_whole, height_and_width
+from mixlib.layers import Layer
 
 
 @keras.saving.register_keras_serializable("mixlib")
-class Patches(keras.layers.Layer):
+class Patches(Layer):
     """Cut images into square patches, each flattened to a vector.
 
     A reshape and a transpose, without weights. Patches run row by row from the top left; within a
@@ -50,9 +51,6 @@ class Patches(keras.layers.Layer):
         check_images(self, input_shape)
         tokens = num_patches(input_shape[1:3], self.patch_size)
         return input_shape[0], tokens, self.patch_size**2 * input_shape[-1]
-
-    def get_config(self):
-        return {**super().get_config(), "patch_size": self.patch_size}
 
 
 def num_patches(image_size, patch_size):

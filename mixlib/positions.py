@@ -4,10 +4,11 @@ import keras
 from keras import ops
 
 from mixlib.checks import check_tokens, check_whole
+from mixlib.layers import Layer
 
 
 @keras.saving.register_keras_serializable("mixlib")
-class PositionEmbedding(keras.layers.Layer):
+class PositionEmbedding(Layer):
     """Return the learned embedding of every position, to be added to the tokens.
 
     The output has the shape of the input, ``(batch, tokens, channels)``, and does not depend on the
@@ -55,13 +56,3 @@ class PositionEmbedding(keras.layers.Layer):
             )
         # (sequence_length, channels) -> (tokens, channels) -> (batch, tokens, channels)
         return ops.broadcast_to(self.embeddings[:length], ops.shape(inputs))
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "sequence_length": self.sequence_length,
-            "initializer": keras.initializers.serialize(self.initializer),
-        }

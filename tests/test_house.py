@@ -17,9 +17,9 @@ TESTS = pathlib.Path(__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 # A module imports only from those above it.
 ORDER = [
-    "checks", "data", "profiles", "patches", "augment", "positions", "blocks", "keras_example",
-    "classifier", "costs", "presets", "recipes", "runs", "checkpoint", "distribution", "training",
-    "convert", "browser", "plots",
+    "checks", "layers", "data", "profiles", "patches", "augment", "positions", "blocks",
+    "keras_example", "classifier", "costs", "presets", "recipes", "runs", "checkpoint",
+    "distribution", "training", "convert", "browser", "plots",
 ]  # fmt: skip
 PUBLIC_MODULES = ORDER[1:]
 

@@ -77,7 +77,7 @@ def test_every_public_layer_is_tested():
         and issubclass(value, keras.layers.Layer)
         and not name.startswith("_")
     }
-    assert public == set(LAYERS)
+    assert public - {"Layer"} == set(LAYERS)  # which most of them are
 
 
 @every_layer
@@ -109,6 +109,18 @@ def test_config_has_every_argument(name):
     again = type(layer).from_config(config)
     assert again.get_config() == config
     assert again.compute_dtype == "bfloat16"
+
+
+def test_a_class_that_derives_from_a_layer_has_the_arguments_of_both():
+    class Named(mixlib.MixerBlock):
+        def __init__(self, purpose, **kwargs):
+            super().__init__(**kwargs)
+            self.purpose = purpose
+
+    layer = Named("a test", tokens_mlp_dim=10, channels_mlp_dim=24, name="named")
+    again = Named.from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()
+    assert (again.purpose, again.tokens_mlp_dim) == ("a test", 10)
 
 
 @every_layer

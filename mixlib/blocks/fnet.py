@@ -9,10 +9,11 @@ from keras import ops
 from mixlib.blocks.fused import LayerNorm
 from mixlib.blocks.mlp import MLP
 from mixlib.checks import check_gelu, check_tokens, check_whole
+from mixlib.layers import Layer
 
 
 @keras.saving.register_keras_serializable("mixlib")
-class FourierTransform(keras.layers.Layer):
+class FourierTransform(Layer):
     """Real part of the two-dimensional Fourier transform over tokens and channels.
 
     ``(batch, tokens, channels) -> (batch, tokens, channels)``
@@ -84,16 +85,6 @@ class FourierTransform(keras.layers.Layer):
         scale = 1 if self.norm == "backward" else 1 / math.sqrt(size)
         return tuple((scale * part).astype("float32") for part in (np.cos(angles), np.sin(angles)))
 
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "implementation": self.implementation,
-            "norm": self.norm,
-        }
-
 
 def fnet_initializer(initializer=None):
     """The initialiser of an FNet's kernels: the given one, or else the paper's."""
@@ -101,7 +92,7 @@ def fnet_initializer(initializer=None):
 
 
 @keras.saving.register_keras_serializable("mixlib")
-class FNetBlock(keras.layers.Layer):
+class FNetBlock(Layer):
     """One encoder block of FNet, ``(batch, tokens, channels) -> (batch, tokens, channels)``.
 
     Parameters
@@ -187,18 +178,3 @@ class FNetBlock(keras.layers.Layer):
         check_tokens(self, x.shape)
         x = self.mixing_norm(x + self.fourier(x))
         return self.output_norm(x + self.feed_forward(x, training=training))
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "mlp_dim": self.mlp_dim,
-            "dropout_rate": self.dropout_rate,
-            "gelu": self.gelu,
-            "implementation": self.implementation,
-            "fourier_norm": self.fourier_norm,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "stochastic_depth_rate": self.stochastic_depth_rate,
-        }

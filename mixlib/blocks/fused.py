@@ -14,6 +14,7 @@ import keras
 from keras import ops
 
 from mixlib.checks import check_gelu
+from mixlib.layers import Layer
 
 
 @keras.saving.register_keras_serializable("mixlib")
@@ -48,7 +49,7 @@ class LayerNorm(keras.layers.LayerNormalization):
 
 
 @keras.saving.register_keras_serializable("mixlib")
-class GELU(keras.layers.Layer):
+class GELU(Layer):
     """The Gaussian error linear unit, ``x`` times the normal distribution function of ``x``.
 
     Parameters
@@ -70,12 +71,6 @@ class GELU(keras.layers.Layer):
         if not training or not on_cpu():
             return ops.gelu(x, approximate=self.form == "tanh")
         return _gelu(x, self.form)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def get_config(self):
-        return {**super().get_config(), "form": self.form}
 
 
 @functools.cache

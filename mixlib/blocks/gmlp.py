@@ -6,6 +6,7 @@ from keras import ops
 from mixlib.blocks.dropout import ByteDropout, stochastic_depth
 from mixlib.blocks.fused import GELU, LayerNorm
 from mixlib.checks import check_gelu, check_tokens, check_whole
+from mixlib.layers import Layer
 
 
 @keras.saving.register_keras_serializable("mixlib")
@@ -56,7 +57,7 @@ class SpatialGatingUnit(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("mixlib")
-class GMLPBlock(keras.layers.Layer):
+class GMLPBlock(Layer):
     """One block of gMLP, ``(batch, tokens, channels) -> (batch, tokens, channels)``.
 
     Parameters
@@ -125,15 +126,3 @@ class GMLPBlock(keras.layers.Layer):
         z = self.activation(self.widen(self.norm(x)))
         z = self.dropout(self.narrow(self.gating(z)), training=training)
         return x + self.stochastic_depth(z, training=training)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "mlp_dim": self.mlp_dim,
-            "dropout_rate": self.dropout_rate,
-            "gelu": self.gelu,
-            "stochastic_depth_rate": self.stochastic_depth_rate,
-        }

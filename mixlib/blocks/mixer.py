@@ -6,10 +6,11 @@ from keras import ops
 from mixlib.blocks.fused import LayerNorm
 from mixlib.blocks.mlp import MLP
 from mixlib.checks import check_gelu, check_tokens, check_whole
+from mixlib.layers import Layer
 
 
 @keras.saving.register_keras_serializable("mixlib")
-class MixerBlock(keras.layers.Layer):
+class MixerBlock(Layer):
     """One block of MLP-Mixer, ``(batch, tokens, channels) -> (batch, tokens, channels)``.
 
     Parameters
@@ -85,16 +86,3 @@ class MixerBlock(keras.layers.Layer):
         y = ops.transpose(self.token_mixing(y, training=training), (0, 2, 1))
         x = x + y
         return x + self.channel_mixing(self.channel_norm(x), training=training)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "tokens_mlp_dim": self.tokens_mlp_dim,
-            "channels_mlp_dim": self.channels_mlp_dim,
-            "dropout_rate": self.dropout_rate,
-            "gelu": self.gelu,
-            "stochastic_depth_rate": self.stochastic_depth_rate,
-        }

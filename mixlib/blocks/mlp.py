@@ -5,10 +5,11 @@ import keras
 from mixlib.blocks.dropout import ByteDropout, stochastic_depth
 from mixlib.blocks.fused import GELU
 from mixlib.checks import check_gelu, check_whole
+from mixlib.layers import Layer
 
 
 @keras.saving.register_keras_serializable("mixlib")
-class MLP(keras.layers.Layer):
+class MLP(Layer):
     """Two dense layers with a GELU between them: widen, bend, narrow back.
 
     Acts on the last axis, ``(…, channels) -> (…, channels)``.
@@ -76,16 +77,3 @@ class MLP(keras.layers.Layer):
         x = self.activation(self.widen(x))
         x = self.dropout(self.narrow(x), training=training)
         return self.stochastic_depth(x, training=training)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "hidden_dim": self.hidden_dim,
-            "dropout_rate": self.dropout_rate,
-            "gelu": self.gelu,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "stochastic_depth_rate": self.stochastic_depth_rate,
-        }

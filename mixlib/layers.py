@@ -1,0 +1,23 @@
+"""What most layers of mixlib share."""
+
+import inspect
+
+import keras
+
+
+class Layer(keras.layers.Layer):
+    """A layer that keeps the shape of its input, and whose arguments are its configuration.
+
+    Each argument of ``__init__`` is kept as an attribute of the same name. A class that derives
+    from such a layer names its own arguments, and passes the others on as ``**kwargs``.
+    """
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        kinds = [kind for kind in type(self).__mro__ if issubclass(kind, Layer)]
+        inits = [vars(kind)["__init__"] for kind in kinds if "__init__" in vars(kind)]
+        names = {name for init in inits for name in inspect.signature(init).parameters}
+        own = {name: getattr(self, name) for name in sorted(names - {"self", "kwargs"})}
+        return {**super().get_config(), **keras.saving.serialize_keras_object(own)}
