@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from mixlib import augment
 from mixlib.checks import check_whole
 
 
@@ -129,12 +130,18 @@ class Recipe:
             object.__setattr__(self, field.name, _python(getattr(self, field.name)))
         for field in ("epochs", "batch_size"):
             check_whole(field, getattr(self, field))
-        for field, most in _AT_MOST.items():
-            value = getattr(self, field)
+        bounded = {field: (getattr(self, field), most) for field, most in _AT_MOST.items()}
+        for model, rate in self.learning_rates.items():
+            bounded[f"learning_rates[{model!r}]"] = rate, math.inf
+        for field, (value, most) in bounded.items():
             if (field, value) == ("clip_norm", None):
                 continue
-            if not isinstance(value, numbers.Real) or not 0 <= value <= most:
+            number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+            if not number or not 0 <= value <= most:
                 raise ValueError(f"{field} must be a number from 0 to {most}; got {value!r}.")
+        for field in _SWITCHES:
+            if not isinstance(getattr(self, field), bool):
+                raise ValueError(f"{field} must be True or False; got {getattr(self, field)!r}.")
         if self.reduce_factor == 1:
             raise ValueError("reduce_factor must be below 1: with 1 the learning rate never falls.")
         unknown = set(self.augmentation) - _AUGMENTATION
@@ -143,6 +150,10 @@ class Recipe:
                 f"augmentation has no {', '.join(sorted(unknown))}. It has: "
                 f"{', '.join(sorted(_AUGMENTATION))}."
             )
+        try:
+            augment.augmentation(**self.augmentation, seed=0)  # its layers know their ranges
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"augmentation: {error}") from error
         if self.mixup + self.cutmix > 1:
             raise ValueError(
                 "mixup and cutmix are shares of the same images, together 1 at most; got "
@@ -181,6 +192,7 @@ _CHOICES = {
     "schedule": ("plateau", "cosine"),
     "validation": ("stratified", "last"),
 }
+_SWITCHES = ("drop_incomplete", "independent_decay", "restore_best", "hard_distillation")
 _AT_MOST = {
     **dict.fromkeys(("learning_rate", "weight_decay", "clip_norm", "warmup_epochs"), math.inf),
     **dict.fromkeys(("reduce_patience", "stop_patience"), math.inf),

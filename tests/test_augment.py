@@ -321,6 +321,18 @@ def test_an_erased_box_is_up_to_a_third_of_the_image():
     assert 0.25 < erased.mean(axis=(1, 2, 3)).max() < 0.4
 
 
+def test_an_erased_box_keeps_its_grey():
+    layers = augment.augmentation(colour=0.4, erasing=1.0, horizontal_flip=False, seed=0)
+    images = np.full((50, 16, 16, 3), 200, "float32")
+    assert (keras.ops.convert_to_numpy(layers(images, training=True)) == 128).any(axis=(1, 2)).all()
+
+
+def test_a_channel_of_one_value_stays_finite():
+    images, layer = np.zeros((4, 8, 8, 3), "uint8"), augment.normalization()
+    augment.adapt(layer, images)
+    assert np.isfinite(keras.ops.convert_to_numpy(layer(images))).all()
+
+
 def test_a_box_is_a_box_whatever_the_data_format():
     keras.config.set_image_data_format("channels_first")
     try:

@@ -81,12 +81,20 @@ def test_preprocessing_is_a_scale_for_each_colour():
     )
 
 
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
 def test_models_that_have_no_steps():
     with pytest.raises(ValueError, match="does more than scale each colour.*preprocessing="):
         browser.program(mixlib.create("keras_mixer"))
     resizing = keras.layers.Resizing(16, 16)
     with pytest.raises(ValueError, match="does more than scale each colour"):
         browser.program(mixlib.build_classifier([], preprocessing=resizing))
+
+    class Bend(keras.layers.Layer):
+        def call(self, x):
+            return x / 64 + 0.2 * keras.ops.sin(x)
+
+    with pytest.raises(ValueError, match="does more than scale each colour"):
+        browser.program(mixlib.build_classifier([], preprocessing=Bend()))
     with pytest.raises(ValueError, match="'bend' is a Activation"):
         bend = keras.layers.Activation("relu", name="bend")
         browser.program(mixlib.build_classifier(bend))
@@ -167,3 +175,7 @@ def test_what_does_not_fit_the_model():
         browser.explore(model, {"noise": picture / 255}, NAMES)
     with pytest.raises(ValueError, match="at least one picture"):
         browser.explore(model, {}, NAMES)
+
+
+def test_a_weight_is_a_byte_unless_it_is_said_otherwise():
+    assert browser.quantize(np.eye(3))[0].max() == 127

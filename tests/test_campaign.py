@@ -574,14 +574,14 @@ def assert_clean(log, *private):
 
 
 def until_training(monkeypatch, **parameters):
-    """Run train.ipynb up to its training: the model, and what `run_experiment` is given."""
+    """Run train.ipynb up to its training: what `run_experiment` is given, its options last."""
     given = []
 
     class Reached(Exception):
         pass
 
     def run_experiment(*arguments, **options):
-        given.extend(arguments)
+        given.extend([*arguments, options])
         raise Reached
 
     monkeypatch.setattr(mixlib, "run_experiment", run_experiment)
@@ -606,7 +606,7 @@ def until_training(monkeypatch, **parameters):
     ],
 )
 def test_train_ipynb_changes_the_learning_rate(monkeypatch, changes, rate):
-    _, _, recipe = until_training(monkeypatch, model="keras_mixer", changes=changes)
+    _, _, recipe, _ = until_training(monkeypatch, model="keras_mixer", changes=changes)
     assert recipe.learning_rate_of("keras_mixer") == rate
 
 
@@ -615,18 +615,31 @@ def test_train_ipynb_changes_the_learning_rate(monkeypatch, changes, rate):
 )
 def test_train_ipynb_preprocesses_as_it_is_told(monkeypatch, preprocessing, zoom):
     overrides = {"num_blocks": 1} | ({"preprocessing": preprocessing} if preprocessing else {})
-    model, _, _ = until_training(monkeypatch, model="gmlp_ti16", overrides=overrides)
+    model, *_ = until_training(monkeypatch, model="gmlp_ti16", overrides=overrides)
     layer = model.get_layer("preprocessing").get_layer("resize_flip_zoom")
     assert layer.zoom == zoom
     assert model.get_layer("patches").input.shape[1] == (48 if preprocessing else 32)
 
 
 def test_train_ipynb_passes_over_the_first_images(monkeypatch):
-    _, every, _ = until_training(monkeypatch)
-    _, images, _ = until_training(monkeypatch, train_start=100)
+    _, every, *_ = until_training(monkeypatch)
+    _, images, *_ = until_training(monkeypatch, train_start=100)
     np.testing.assert_array_equal(images.x_train, every.x_train[100:])
     np.testing.assert_array_equal(images.y_train, every.y_train[100:])
     np.testing.assert_array_equal(images.x_test, every.x_test)
+
+
+def test_train_ipynb_takes_its_seed_and_precision(monkeypatch):
+    kernels = []
+    for seed in (0, 1):
+        options = {"model": "mixer_tiny", "overrides": {"num_blocks": 0}, "seed": seed}
+        try:
+            model, *_, given = until_training(monkeypatch, precision="mixed_bfloat16", **options)
+        finally:
+            keras.config.set_dtype_policy("float32")
+        assert given["seed"] == seed and model.get_layer("stem").compute_dtype == "bfloat16"
+        kernels.append(keras.ops.convert_to_numpy(model.get_layer("stem").kernel))
+    assert not np.array_equal(*kernels)
 
 
 def test_train_ipynb_finds_a_stored_run_before_it_trains(monkeypatch, tmp_path):
@@ -946,3 +959,13 @@ def test_a_train_size_of_no_images(tmp_path):
 def test_reasons_have_no_colours():
     error = ValueError("\x1b[31mTraceback\x1b[0m\n\x1b[0;31mValueError\x1b[0m: too small\n")
     assert campaign.reason(error) == "ValueError: too small"
+
+
+def test_a_teacher_that_will_be_stored_elsewhere_is_none(tmp_path):
+    student = {"teacher": "first", "changes": {"distillation": 0.5}}
+    rows = {
+        "first": {"model": "keras_mixer", "weights": True},
+        "second": {"model": "keras_mixer"} | student,
+    }
+    with pytest.raises(ValueError, match="No run 'first'"):
+        campaign.check(rows, tmp_path)

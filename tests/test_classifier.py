@@ -164,3 +164,8 @@ def test_how_a_classifier_starts():
 def test_channels_that_are_none(channels):
     with pytest.raises(ValueError, match="channels must be a whole number"):
         mixlib.build_classifier([], channels=channels)
+
+
+def test_what_is_pooled_is_dropped():
+    model = mixlib.build_classifier([], dropout_rate=0.5, embedding_dim=4)
+    assert [layer.name for layer in model.layers][-3:] == ["pool", "dropout", "head"]

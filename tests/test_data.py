@@ -1,7 +1,9 @@
 """Data sets: reading, choosing parts, drawing, and what is refused."""
 
 import dataclasses
+import functools
 import hashlib
+import pathlib
 import shutil
 
 import keras
@@ -214,6 +216,13 @@ class TestValidationSplit:
         first, same, other = (data.validation_split(self.labels, 0.1, s)[1] for s in (1, 1, 2))
         assert first.tolist() == same.tolist() != other.tolist()
 
+    def test_no_class_comes_first_at_every_seed(self):
+        found = [self.labels[data.validation_split(self.labels, 0.01, s)[1]] for s in range(10)]
+        assert set(np.concatenate(found)) == set(range(10))
+
+    def test_a_share_is_rounded(self):
+        assert len(data.validation_split(self.labels[:100], 0.29)[1]) == 29
+
     @pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, 0.0001])
     def test_empty_part(self, fraction):
         with pytest.raises(ValueError, match="leaves a part empty"):
@@ -262,6 +271,18 @@ class TestFromFolder:
     def test_follows_the_seed(self, folder):
         first, same, other = (data.from_folder(folder, 8, seed=seed) for seed in (1, 1, 2))
         assert first.checksum() == same.checksum() != other.checksum()
+        assert set(first.files_test) != set(other.files_test)
+        assert first.y_train.tolist() != other.y_train.tolist()
+
+    def test_the_order_is_not_the_file_systems(self, folder, monkeypatch):
+        listed, checksums = pathlib.Path.iterdir, set()
+        for backwards in (False, True):
+            order = functools.partial(sorted, reverse=backwards)
+            monkeypatch.setattr(
+                pathlib.Path, "iterdir", lambda self, by=order: iter(by(listed(self)))
+            )
+            checksums.add(data.from_folder(folder, 8).checksum())
+        assert len(checksums) == 1
 
     def test_other_files_are_passed_over(self, folder):
         (folder / "notes.txt").write_text("mine")
@@ -281,6 +302,7 @@ class TestFromFolder:
         model = mixlib.create("mixer_tiny", dataset.num_classes, 8, num_blocks=1)
         experiment = mixlib.run_experiment(model, dataset, "baseline", epochs=1, verbose=0)
         assert experiment.metrics["test_images"] == 10
+        assert np.isfinite(experiment.metrics["test_loss"])  # blue is 0 everywhere
 
     def test_no_such_folder(self, tmp_path):
         with pytest.raises(NotADirectoryError, match="There is no folder .*missing"):

@@ -114,3 +114,12 @@ def test_channels_of_another_number_than_it_was_made_for(layer):
     said = "built for 16 tokens of 12 channels, but got 16 tokens of 8 channels"
     with pytest.raises(ValueError, match=said):
         layer.build((None, 16, 8))
+
+
+def test_kernels_start_as_published():
+    """By Glorot's rule; the gate's, which Keras' Dense would draw so, too, at random."""
+    layer = gMLPLayer(64, 256, 0.2)
+    layer.build((None, 64, 256))
+    for dense in (layer.channel_projection1.layers[0], layer.spatial_projection):
+        kernel = keras.ops.convert_to_numpy(dense.kernel)
+        assert np.std(kernel) == pytest.approx((2 / sum(kernel.shape)) ** 0.5, rel=0.04)

@@ -1,5 +1,6 @@
 """The contract of every layer: shapes, serialisation, gradients, precision, compilation."""
 
+import inspect
 import shutil
 
 import keras
@@ -106,6 +107,11 @@ def test_reloads_with_the_same_outputs(name, tmp_path):
 def test_config_has_every_argument(name):
     layer = LAYERS[name](name="named", dtype="mixed_bfloat16")
     config = layer.get_config()
+    arguments, of_keras = (
+        set(inspect.signature(kind.__init__).parameters)
+        for kind in (type(layer), keras.layers.Layer)
+    )
+    assert arguments - of_keras <= set(config)
     again = type(layer).from_config(config)
     assert again.get_config() == config
     assert again.compute_dtype == "bfloat16"
@@ -258,6 +264,7 @@ def test_a_published_layer_drops_at_the_rate_it_is_given(layer, options):
     assert {part.rate for part in parts} == {0.3}
 
 
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
 @pytest.mark.parametrize("name", ["mixer_tiny", "fnet_tiny", "gmlp_tiny"])
 def test_keras_quantizes_a_new_model(name):
     model = mixlib.create(name, num_classes=10, num_blocks=1, preprocessing=False)

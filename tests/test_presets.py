@@ -61,8 +61,7 @@ def test_the_small_models_of_the_papers_are_of_one_size():
 @pytest.mark.parametrize("name", ["mixer", "fnet", "gmlp"])
 def test_later_blocks_are_skipped_more_often(name):
     blocks = [layer for layer in mixlib.create(name, num_blocks=3).layers if "block_" in layer.name]
-    last = PRESETS[name].stochastic_depth_rate
-    assert last > 0
+    last = {"mixer": 0.1, "fnet": 0.05, "gmlp": 0.1}[name]
     assert [block.stochastic_depth_rate for block in blocks] == [0, last / 2, last]
     none = mixlib.create(name, num_blocks=1, stochastic_depth_rate=0.0).get_layer("block_0")
     assert none.stochastic_depth_rate == 0
@@ -228,3 +227,19 @@ def test_models_of_the_strong_recipe_only_normalise(name):
 def test_fnets_norm_of_the_embedding_has_the_papers_epsilon():
     layer = mixlib.create("fnet_tiny", num_blocks=0).get_layer("embedding_norm")
     assert layer.epsilon == 1e-12
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_images_are_mirrored_and_zoomed_as_in_the_example(name):
+    layer = (
+        mixlib.create(name, num_blocks=0).get_layer("preprocessing").get_layer("resize_flip_zoom")
+    )
+    assert (layer.horizontal_flip, layer.zoom) == (True, 0.2)
+
+
+@pytest.mark.parametrize(
+    "name, norm", [("fnet", "ortho"), ("fnet_tiny", "backward"), ("fnet_base16", "backward")]
+)
+def test_one_fnet_keeps_the_scale_of_what_it_transforms(name, norm):
+    model = mixlib.create(name, num_blocks=1, hidden_dim=8, mlp_dim=8)
+    assert model.get_layer("block_0").fourier_norm == norm

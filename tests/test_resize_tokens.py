@@ -150,3 +150,13 @@ def test_position_embeddings_of_images_that_are_not_square():
     larger = keras.ops.convert_to_numpy(larger).reshape(4, 16, 4)
     np.testing.assert_allclose(larger[:, 5, 0], np.arange(4), atol=1e-5)
     np.testing.assert_allclose(larger[2, 1:-1, 1], np.arange(0.25, 7, 0.5), atol=1e-5)
+
+
+def test_the_examples_gate_and_the_statistics_of_keras_normalisation_are_kept():
+    inputs = images(32, 32)
+    normalise = keras.layers.Normalization()
+    normalise.adapt(inputs)
+    model = mixlib.create("keras_gmlp", num_blocks=1, hidden_dim=8, preprocessing=normalise)
+    drawn_weights(model)
+    again = convert.resize_tokens(convert.resize_tokens(model, 64), 32)
+    assert off(again(inputs), model(inputs)) < 1e-3

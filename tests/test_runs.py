@@ -553,6 +553,11 @@ def test_a_run_that_could_not_be_written_is_no_run(untrained, tmp_path, monkeypa
     with pytest.raises(OSError, match="disk full"):
         mixlib.save_run(untrained(model), tmp_path / "one", weights=True)
     assert mixlib.list_runs(tmp_path) == []
+    monkeypatch.setattr(runs, "predict", full)
+    images = data.load("shapes", 20, 10)
+    with pytest.raises(OSError, match="disk full"):
+        mixlib.save_run(untrained(model), tmp_path / "two", dataset=images)
+    assert mixlib.list_runs(tmp_path) == []
 
 
 def test_a_model_of_other_classes_comes_back(untrained, tmp_path):

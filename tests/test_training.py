@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import mixlib
-from mixlib import data, recipes, runs, training
+from mixlib import data, distribution, recipes, runs, training
 from mixlib.recipes import Recipe
 
 
@@ -46,15 +46,30 @@ def test_the_decay_of_2021_does_not_follow_the_learning_rate():
     assert isinstance(again, training.IndependentAdamW) and again.weight_decay == 0.01
 
 
+def test_the_decay_of_2021_can_spare_biases():
+    model = small_model()
+    fields = {"independent_decay": True, "decayed": "kernels", "weight_decay": 0.1}
+    training.compile_model(model, Recipe("d", **fields))
+    bias, kernel = model.get_layer("head").bias, model.get_layer("stem").kernel
+    bias.assign(np.ones(100))
+    before = keras.ops.convert_to_numpy(kernel)
+    variables = model.trainable_variables
+    model.optimizer.apply([keras.ops.zeros_like(variable) for variable in variables], variables)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(bias), 1)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(kernel), 0.9 * before, rtol=1e-5)
+
+
 def test_what_an_experiment_leaves(dataset):
     model = small_model()
-    experiment = mixlib.run_experiment(model, dataset, "baseline", epochs=2, verbose=0)
+    experiment = mixlib.run_experiment(model, dataset, "baseline", epochs=3, verbose=0)
     metrics, history = experiment.metrics, experiment.history
     columns = "loss top_1 top_5 val_loss val_top_1 val_top_5 learning_rate seconds".split()
     assert sorted(history) == sorted(columns)
-    assert {len(values) for values in history.values()} == {2}
+    assert {len(values) for values in history.values()} == {3}
     assert metrics["model"] == "small" and metrics["recipe"]["name"] == "baseline"
-    assert metrics["epochs"] == metrics["recipe"]["epochs"] == 2
+    assert metrics["epochs"] == metrics["recipe"]["epochs"] == 3
+    assert metrics["seconds_per_epoch"] == sorted(history["seconds"])[1]
+    assert metrics["flops"] == mixlib.costs.count_flops(model) != metrics["parameters"]
     assert metrics["dataset_sha256"] == dataset.checksum()
     assert (metrics["train_images"], metrics["validation_images"]) == (270, 30)
     assert metrics["parameters"] == sum(weight.size for weight in weights_of(model))
@@ -302,6 +317,22 @@ def test_a_cosine_needs_the_number_of_steps():
         training.compile_model(small_model(), STRONG)
 
 
+def test_a_warm_up_may_end_within_an_epoch_and_takes_half_of_a_training_at_most():
+    for epochs, warmup, steps, expected in (
+        (8, 1.5, (5, 15, 80), (1 / 3, 1, 0)),
+        (2, 10.0, (5, 10, 20), (1 / 2, 1, 0)),
+    ):
+        recipe = Recipe("r", schedule="cosine", warmup_epochs=warmup)
+        rate = training._cosine(1.0, recipe, 10, epochs)
+        assert [float(rate(step)) for step in steps] == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_average_spans_its_share_of_the_training():
+    model = small_model()
+    training.compile_model(model, Recipe("r", schedule="cosine", ema=0.1), steps=(10, 5))
+    assert model.optimizer.ema_momentum == pytest.approx(np.exp(-1 / 5))
+
+
 def test_the_average_of_the_weights_takes_their_place(dataset):
     """Two trainings that differ in nothing else end apart, the average nearer to the start."""
 
@@ -502,7 +533,13 @@ def test_gradients_are_clipped_to_the_recipes_norm():
     assert model.optimizer.global_clipnorm == 1.5
 
 
+def test_the_weights_of_mixtures_are_those_of_their_papers():
+    mixing = training.AugmentedTraining(small_model(), Recipe("r", mixup=0.5, cutmix=0.5))
+    assert mixing.mix_up.alpha == 0.8 and tuple(mixing.cut_mix.factor) == (1, 1)
+
+
 def test_the_plateau_is_the_recipes():
+    assert {one.monitor for one in training._plateau(Recipe("p"))} == {"val_loss"}
     recipe = Recipe("p", reduce_factor=0.3, reduce_patience=4, stop_patience=7, restore_best=False)
     reduce, stop = training._plateau(recipe)
     assert (reduce.factor, reduce.patience) == (0.3, 4)
@@ -616,3 +653,42 @@ def test_precision_is_that_of_the_layers(dataset, tmp_path, recipe):
         )
         assert trained.metrics["precision"] == "mixed_float16"
         assert scales.kind == "LossScaleOptimizer"
+
+
+def epoch_of(model, seed, epoch):
+    """The order of the images in an epoch; the model's generators are seeded for it, too."""
+    images = data.load("shapes", 40, 10)
+    batches = training._Batches(images.x_train, images.y_train, 8, distribution.Share())
+    training.compile_model(model, "baseline")
+    epochs = training._Epochs(batches, seed, {})
+    epochs.set_model(model)
+    epochs.on_epoch_begin(epoch)
+    return batches.order.tolist()
+
+
+def test_every_generator_gets_a_seed_of_its_own():
+    model = mixlib.create("gmlp_tiny", num_blocks=3, dropout_rate=0.1)
+    epoch_of(model, 0, 0)
+    drawn = [
+        int(keras.ops.convert_to_numpy(variable)[0])
+        for variable in model.non_trainable_variables
+        if variable.name == "seed_generator_state"
+    ]
+    assert len(set(drawn)) == len(drawn) > 2
+
+
+def test_the_epochs_of_two_seeds_are_not_the_same_ones():
+    assert epoch_of(small_model(), 0, 1) != epoch_of(small_model(), 1, 0)
+
+
+def test_fewer_images_than_a_batch_are_a_batch():
+    images = np.zeros((10, 4, 4, 3)), np.zeros(10)
+    batches = training._Batches(*images, 64, distribution.Share(), drop_incomplete=True)
+    assert len(batches) == batches.steps == 1 and len(batches[0][1]) == 10
+
+
+def test_the_model_comes_back_compiled(dataset):
+    recipe = Recipe("mixed", mixup=0.5)
+    found = mixlib.run_experiment(small_model(), dataset, recipe, epochs=1, verbose=0)
+    loss, *_ = found.model.evaluate(dataset.x_test, dataset.y_test, verbose=0)
+    assert loss == pytest.approx(found.metrics["test_loss"], rel=1e-4)

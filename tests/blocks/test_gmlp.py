@@ -84,3 +84,18 @@ def test_impossible_widths():
         mixlib.GMLPBlock(7)
     with pytest.raises(ValueError, match="mlp_dim must be a whole number"):
         mixlib.GMLPBlock(0)
+
+
+def test_the_outputs_of_the_branch_are_dropped():
+    keras.utils.set_random_seed(0)
+    x = np.random.default_rng(0).normal(size=(50, 6, 8)).astype("float32")
+    y = to_numpy(mixlib.GMLPBlock(32, dropout_rate=0.5)(x, training=True))
+    assert 0.4 < (y == x).mean() < 0.6
+
+
+def test_lecun_normal_kernels():
+    block = mixlib.GMLPBlock(800)
+    block.build((None, 4, 100))
+    for dense in (block.widen, block.narrow):
+        kernel = to_numpy(dense.kernel)
+        assert np.std(kernel) == pytest.approx(len(kernel) ** -0.5, rel=0.05)

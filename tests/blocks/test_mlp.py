@@ -50,3 +50,9 @@ def test_stochastic_depth_drops_whole_images_of_any_rank(shape):
     assert output.shape == shape
     dropped = (output == 0).reshape(8, -1)
     assert (dropped.all(axis=1) == dropped.any(axis=1)).all() and 0 < dropped[:, 0].sum() < 8
+
+
+def test_the_outputs_are_dropped():
+    keras.utils.set_random_seed(0)
+    outputs = MLP(64, dropout_rate=0.5)(np.ones((50, 8), "float32"), training=True)
+    assert 0.4 < (to_numpy(outputs) == 0).mean() < 0.6
