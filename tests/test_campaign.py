@@ -716,7 +716,7 @@ def test_a_killed_campaign_goes_on_in_the_middle_of_a_training(place):
     (name,) = campaign.override(campaign.read_campaign(), None, 12, "smoke", None)
     checkpoint = campaign.unfinished(out, name) / "checkpoint.npz"
     process = POPEN(command, env=environment)
-    while process.poll() is None and not checkpoint.exists():
+    while process.poll() is None and not mixlib.checkpoint.epochs_done(checkpoint):
         time.sleep(0.01)
     assert process.poll() is None, "the campaign ended without a checkpoint"
     for killed in [process, *psutil.Process(process.pid).children(recursive=True)]:
