@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mixlib import augment
 from mixlib.checks import check_whole
 
 
@@ -150,10 +149,6 @@ class Recipe:
                 f"augmentation has no {', '.join(sorted(unknown))}. It has: "
                 f"{', '.join(sorted(_AUGMENTATION))}."
             )
-        try:
-            augment.augmentation(**self.augmentation, seed=0)  # its layers know their ranges
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"augmentation: {error}") from error
         if self.mixup + self.cutmix > 1:
             raise ValueError(
                 "mixup and cutmix are shares of the same images, together 1 at most; got "

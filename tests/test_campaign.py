@@ -969,3 +969,9 @@ def test_a_teacher_that_will_be_stored_elsewhere_is_none(tmp_path):
     }
     with pytest.raises(ValueError, match="No run 'first'"):
         campaign.check(rows, tmp_path)
+
+
+def test_an_augmentation_that_its_layers_refuse(tmp_path):
+    changes = {"augmentation": {"shift": 4}}
+    with pytest.raises(ValueError, match="Run 'a': shift must be from 0 to below 1; got 4"):
+        campaign.check({"a": {"model": "keras_mixer", "changes": changes}}, tmp_path)
