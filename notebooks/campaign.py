@@ -381,9 +381,7 @@ def check(runs, out):
         try:
             recipe = mixlib.recipes.get_recipe(parameters.get("recipe", "keras_example"))
             recipe = dataclasses.replace(recipe, **parameters.get("changes", {}))
-            mixlib.augment.augmentation(
-                **recipe.augmentation, seed=0
-            )  # its layers know their ranges
+            mixlib.augment.augmentation(**recipe.augmentation)  # its layers know their ranges
             check_teacher(parameters.get("teacher"), recipe, before, out)
             model = parameters["model"], parameters.get("overrides")
             if model[1] and model not in created:
