@@ -242,9 +242,8 @@ def augmentation(colour=0.0, erasing=0.0, seed=None, **affine):
         into, back = (keras.layers.Rescaling(by, dtype="float32") for by in (1 / 255, 255.0))
         layers += [into, jitter, back]
     if erasing:
-        area = {"scale": (0.02, 0.33), "fill_value": 128}
+        area = {"scale": (0.02, 0.33), "fill_value": 128, "data_format": "channels_last"}
         options = {"seed": seeds[2], "dtype": "float32", "name": "erasing"}
-        options["data_format"] = "channels_last"
         layers.append(keras.layers.RandomErasing((erasing, erasing), **area, **options))
     model = _InTrainingOnly(layers, name="augmentation")
     model.dtype_policy = "float32"

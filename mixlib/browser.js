@@ -60,7 +60,7 @@ const canvas = make("canvas", {
   height: 8 * height,
   tabindex: 0,
   role: "application",
-  "aria-label": "The picture. Arrow keys choose a patch. Enter takes it away, brings it back, or paints it.",
+  "aria-label": "The picture. Arrow keys choose a patch. Enter or Space takes it away, brings it back, or paints it.",
 })
 const body = make("tbody")
 const summary = make("p", { "aria-live": "polite" })
@@ -256,11 +256,12 @@ canvas.addEventListener("pointerdown", (event) => {
 canvas.addEventListener("pointermove", (event) => event.buttons && touch(event))
 canvas.addEventListener("keydown", (event) => {
   const move = { ArrowUp: -across, ArrowDown: across, ArrowLeft: -1, ArrowRight: 1 }[event.key]
-  if (move) chosen = (chosen + move + down * across) % (down * across)
-  else if (event.key === "Enter" || event.key === " ") press()
+  if (move) {
+    chosen = (chosen + move + down * across) % (down * across)
+    draw()
+  } else if (event.key === "Enter" || event.key === " ") press()
   else return
   event.preventDefault()
-  draw()
 })
 choice.addEventListener("change", () => {
   file.value = ""

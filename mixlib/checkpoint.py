@@ -57,6 +57,7 @@ class Checkpoint(keras.callbacks.Callback):
         ValueError
             When the file belongs to another training, or can't be read.
         """
+        model.optimizer.build(model.trainable_variables)  # what is stored and read includes it
         if not self.path.exists():
             return 0
         note, arrays = _read(self.path)
@@ -70,7 +71,6 @@ class Checkpoint(keras.callbacks.Callback):
                 f"The checkpoint {self.path} is of another training: it differs in "
                 f"{', '.join(differ)}. Remove it to train from the start."
             )
-        model.optimizer.build(model.trainable_variables)
         for name, variables in _variables(model).items():
             for index, variable in enumerate(variables):
                 variable.assign(arrays[f"{name}/{index}"])
@@ -81,9 +81,7 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self._next = 0.0
         if self._counted is None:
-            # The first weights are kept, lest it be interrupted before an epoch is stored.
-            self.model.optimizer.build(self.model.trainable_variables)
-            if self.writes:
+            if self.writes:  # the first weights, lest it be interrupted before an epoch is stored
                 self.save(0)
             return
         (counted, arrays), self._counted = self._counted, None

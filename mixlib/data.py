@@ -315,13 +315,12 @@ def _files_by_class(folder):
                 "are not read. Move these images up, or begin the folder's name with a dot."
             )
         if not paths:
-            deeper = any(path.is_dir() for path in (folder / name).iterdir())
             raise ValueError(
                 f"{folder / name} should hold the images of class {name!r}, but has none "
                 f"(looked for {', '.join(sorted(IMAGE_ENDINGS))}). "
                 + (
                     "It has subfolders: are those the classes? Then give this folder instead."
-                    if deeper
+                    if inner
                     else "Add images, or remove the subfolder."
                 )
             )

@@ -126,7 +126,10 @@ class Recipe:
                     f"got {getattr(self, field)!r}."
                 )
         for field in dataclasses.fields(self):  # stored as JSON, so as Python's own
-            object.__setattr__(self, field.name, _python(getattr(self, field.name)))
+            value = _python(getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+            if field.type is bool and not isinstance(value, bool):
+                raise ValueError(f"{field.name} must be True or False; got {value!r}.")
         for field in ("epochs", "batch_size"):
             check_whole(field, getattr(self, field))
         bounded = {field: (getattr(self, field), most) for field, most in _AT_MOST.items()}
@@ -138,9 +141,6 @@ class Recipe:
             number = isinstance(value, numbers.Real) and not isinstance(value, bool)
             if not number or not 0 <= value <= most:
                 raise ValueError(f"{field} must be a number from 0 to {most}; got {value!r}.")
-        for field in _SWITCHES:
-            if not isinstance(getattr(self, field), bool):
-                raise ValueError(f"{field} must be True or False; got {getattr(self, field)!r}.")
         if self.reduce_factor == 1:
             raise ValueError("reduce_factor must be below 1: with 1 the learning rate never falls.")
         unknown = set(self.augmentation) - _AUGMENTATION
@@ -187,7 +187,6 @@ _CHOICES = {
     "schedule": ("plateau", "cosine"),
     "validation": ("stratified", "last"),
 }
-_SWITCHES = ("drop_incomplete", "independent_decay", "restore_best", "hard_distillation")
 _AT_MOST = {
     **dict.fromkeys(("learning_rate", "weight_decay", "clip_norm", "warmup_epochs"), math.inf),
     **dict.fromkeys(("reduce_patience", "stop_patience"), math.inf),

@@ -381,7 +381,8 @@ def check(runs, out):
         try:
             recipe = mixlib.recipes.get_recipe(parameters.get("recipe", "keras_example"))
             recipe = dataclasses.replace(recipe, **parameters.get("changes", {}))
-            mixlib.augment.augmentation(**recipe.augmentation)  # its layers know their ranges
+            with keras.StatelessScope(initialize_variables=False):  # its layers know their ranges
+                mixlib.augment.augmentation(**recipe.augmentation)
             check_teacher(parameters.get("teacher"), recipe, before, out)
             model = parameters["model"], parameters.get("overrides")
             if model[1] and model not in created:
