@@ -58,8 +58,8 @@ class Recipe:
     label_smoothing : float
         Share of the target that is spread over all classes.
     augmentation : Mapping
-        Arguments of `mixlib.augment.augmentation`, which images go through in training, beside what
-        the model itself does. Empty for none.
+        Arguments of `mixlib.augment.augmentation`, which images go through in training, besides
+        what the model itself does. Empty for none.
     mixup, cutmix : float
         Shares of the images that are blended with another, and that get a box of another; their
         targets are mixed alike. Weights of a blend come from Beta(0.8, 0.8), as in DeiT's code;
