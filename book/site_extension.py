@@ -11,11 +11,14 @@ from PIL import Image
 
 FOLDER = pathlib.Path(__file__).parent
 PREVIEW = "_static/preview.png"
-# What MyST-NB and Docutils write that screen readers stumble over: a name that hides the text, a
-# list without list items.
+# What MyST-NB, Docutils and pandas write that screen readers stumble over: a name that hides the
+# text, a list without list items, roles that are no longer used, headers of nothing.
 ACCESSIBLE = {
     '<summary aria-label="Toggle hidden content">': "<summary>",
     '<div role="list" class="citation-list">': '<div class="citation-list">',
+    ' role="doc-biblioentry"': "",
+    "<th></th>": "<td></td>",
+    '<th class="blank level0" >&nbsp;</th>': "<td></td>",
 }
 
 
@@ -61,17 +64,55 @@ def description(doctree):
     )
 
 
+def keep_logs_out_of_search(app, doctree):
+    """Logs are listed on a page of their own; there are many, and most say the same."""
+    if app.env.docname.startswith("book/runs/"):
+        app.env.metadata[app.env.docname]["nosearch"] = True
+
+
+def sized(app, body, doctree):
+    """Say how large each figure is, so that no text moves when it comes; load it when it is near.
+
+    The figure for the other theme is not shown, so it is not loaded either.
+    """
+    for image in doctree.findall(nodes.image):
+        if image["uri"].endswith(".png"):
+            with Image.open(pathlib.Path(app.srcdir, image["candidates"]["*"])) as png:
+                size = 'width="{}" height="{}"'.format(*png.size)
+            shown = f'src="{image["uri"]}"'
+            body = body.replace(shown, f'{shown} {size} loading="lazy"')
+    return body
+
+
 def complete_page(app, pagename, templatename, context, doctree):
     """Add what search engines and previews show, and leave out buttons that lead nowhere."""
     if doctree:
         context["description"] = description(doctree)
         for wrong, right in ACCESSIBLE.items():
             context["body"] = context["body"].replace(wrong, right)
+        context["body"] = sized(app, context["body"], doctree)
     context["social_preview"] = urljoin(app.config.html_baseurl, PREVIEW)
     if context.get("page_source_suffix") != ".ipynb":  # nothing that Colab and Binder could open
         context["header_buttons"] = [
             button for button in context["header_buttons"] if button["label"] != "launch-buttons"
         ]
+
+
+def open_front_door(app, error):
+    """Write the page that leads to the first one, and says the same of itself: people share it."""
+    if error:
+        return
+    first = f"{app.config.root_doc}.html"
+    text = pathlib.Path(app.outdir, first).read_text(encoding="utf-8")
+    said = re.findall(
+        r'<title>.*?</title>|<meta (?:property="og:|name="(?:description|twitter:)).*?/>|'
+        r'<link rel="canonical".*?/>',
+        text,
+    )
+    lines = ["<!DOCTYPE html>", '<html lang="en">', '<meta charset="utf-8"/>', *said]
+    lines += [f'<meta http-equiv="refresh" content="0; url={first}"/>']
+    lines += [f'<a href="{first}">Read on</a>', ""]
+    pathlib.Path(app.outdir, "index.html").write_text("\n".join(lines), encoding="utf-8")
 
 
 def draw_preview(app, error):
@@ -97,7 +138,9 @@ def setup(app):
     app.connect("config-inited", set_address)
     app.connect("config-inited", read_side_by_side)
     app.connect("doctree-read", mark_figures)
+    app.connect("doctree-read", keep_logs_out_of_search)
     app.connect("html-page-context", complete_page, priority=502)  # after the theme's buttons
+    app.connect("build-finished", open_front_door)
     app.connect("build-finished", draw_preview)
     app.connect("build-finished", remove_other_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -236,10 +236,9 @@ function place(event) {
 let last // place of the pointer
 function touch(event) {
   const [row, column] = place(event)
-  const begins = event.type === "pointerdown"
   chosen = Math.floor(row / size) * across + Math.floor(column / size)
-  if (painting.checked) paint(begins ? [row, column] : last, [row, column])
-  else if (begins) toggle(chosen)
+  if (removing.checked) toggle(chosen)
+  else paint(event.type === "pointerdown" ? [row, column] : last, [row, column])
   last = [row, column]
 }
 
@@ -249,11 +248,13 @@ function press() {
   update()
 }
 
+canvas.addEventListener("click", (event) => removing.checked && touch(event))
 canvas.addEventListener("pointerdown", (event) => {
+  if (removing.checked) return // a finger may scroll the page from here
   canvas.setPointerCapture(event.pointerId)
   touch(event)
 })
-canvas.addEventListener("pointermove", (event) => event.buttons && touch(event))
+canvas.addEventListener("pointermove", (event) => canvas.hasPointerCapture(event.pointerId) && touch(event))
 canvas.addEventListener("keydown", (event) => {
   const move = { ArrowUp: -across, ArrowDown: across, ArrowLeft: -1, ArrowRight: 1 }[event.key]
   if (move) {
@@ -272,6 +273,7 @@ restart.addEventListener("click", () => {
   update()
 })
 file.addEventListener("change", async () => {
+  if (!file.files.length) return // the dialog was cancelled
   let picture
   try {
     picture = await createImageBitmap(file.files[0])

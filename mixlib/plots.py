@@ -12,9 +12,9 @@ from PIL import Image
 
 from mixlib.patches import Patches
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart; grey for its yellow, which is
-# hardly seen on white.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#000000")
+# After Okabe and Ito's palette, which colour-blind readers can tell apart. Its orange and vermilion
+# are darker here, for contrast on white, and grey stands for its yellow.
+COLOURS = ("#0072B2", "#CC8400", "#009E73", "#CC79A7", "#56B4E9", "#B84A00", "#999999", "#000000")
 
 STYLE = {
     "axes.prop_cycle": cycler(color=COLOURS),
@@ -272,11 +272,10 @@ def learning_curves(histories, published=None):
     """
     with style():
         figure, (losses, accuracies) = plt.subplots(1, 2, figsize=(9, 3.4))
-        colours = itertools.cycle(COLOURS)
-        for colour, (label, history) in zip(colours, histories.items(), strict=False):
+        looks = itertools.cycle(zip(COLOURS, "os^Dv<>X", strict=True))
+        for (colour, marker), (label, history) in zip(looks, histories.items(), strict=False):
             epochs = np.arange(1, len(history["val_loss"]) + 1)
             for axes, key, scale in ((losses, "loss", 1), (accuracies, "top_1", 100)):
-                marker = "o" if len(epochs) < 15 else None
                 for column, line in ((f"val_{key}", "-"), (key, "--")):
                     if column not in history:
                         continue
@@ -287,7 +286,8 @@ def learning_curves(histories, published=None):
                         color=colour,
                         marker=marker,
                         markersize=4,
-                        alpha=1 if line == "-" else 0.6,
+                        markevery=max(1, len(epochs) // 10),
+                        linewidth=1.5 if line == "-" else 1,
                         label=label if line == "-" else None,
                     )
             if published and label in published:

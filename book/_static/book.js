@@ -7,16 +7,16 @@ document.addEventListener("DOMContentLoaded", () => {
 })
 
 // On paper: the light theme, and every fold open. What a reader had set comes back afterwards.
+// (A media query would tell of it when the browser has counted the pages already.)
 const page = document.documentElement.dataset
 let before = null
-matchMedia("print").addEventListener("change", (print) => {
-  if (print.matches) {
-    const folded = [...document.querySelectorAll("details:not([open])")]
-    before = { theme: page.theme, folded }
-    page.theme = "light"
-    folded.forEach((fold) => (fold.open = true))
-  } else if (before) {
-    page.theme = before.theme
-    before.folded.forEach((fold) => (fold.open = false))
-  }
+addEventListener("beforeprint", () => {
+  const folded = [...document.querySelectorAll("details:not([open])")]
+  before = { theme: page.theme, folded }
+  page.theme = "light"
+  folded.forEach((fold) => (fold.open = true))
+})
+addEventListener("afterprint", () => {
+  page.theme = before.theme
+  before.folded.forEach((fold) => (fold.open = false))
 })

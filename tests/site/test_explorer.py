@@ -119,6 +119,24 @@ def test_a_quick_pointer_paints_a_whole_line(page):
     assert colours(page, *line) == [[0, 0, 255]] * 28
 
 
+def test_a_stroke_that_begins_outside_paints_nothing(page):
+    page.check(f"{EXPLORER} input[value=paint]")
+    box = page.locator(f"{EXPLORER} canvas").bounding_box()
+    before = shown(page)
+    page.mouse.move(box["x"] - 20, box["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 100, box["y"] + 100, steps=5)
+    page.mouse.up()
+    assert shown(page) == before
+
+
+def test_a_finger_scrolls_the_page_unless_it_paints(page):
+    moves = f"() => getComputedStyle(document.querySelector('{EXPLORER} canvas')).touchAction"
+    assert page.evaluate(moves) == "auto"
+    page.check(f"{EXPLORER} input[value=paint]")
+    assert page.evaluate(moves) == "none"
+
+
 def test_a_click_takes_a_patch_away_and_a_line_is_painted(page):
     before = shown(page)
     page.click(f"{EXPLORER} canvas", position={"x": 40, "y": 40})

@@ -5,11 +5,13 @@
 
 import functools
 import html.parser
+import re
 import urllib.parse
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from built import PAGES, SHOWN, SITE, TEXTS
+from PIL import Image
 
 each_page = pytest.mark.parametrize("page", PAGES, indirect=True, scope="module")
 each_shown = pytest.mark.parametrize("page", SHOWN, indirect=True, scope="module")
@@ -28,6 +30,9 @@ CUT_OFF = """() => [...document.querySelectorAll('.bd-article *')].filter(elemen
 FIGURES = """() => [...document.querySelectorAll('.bd-article img:not(.dark-light)')].filter(
     image => image.getClientRects().length
 ).map(image => ['only-light', 'only-dark'].find(name => image.classList.contains(name)))"""
+FADING = """() => [
+    ...document.querySelectorAll('.bd-article details, .bd-article details *')
+].map(element => getComputedStyle(element).animationName).filter(name => name !== 'none')"""
 
 
 class Anchors(html.parser.HTMLParser):
@@ -91,6 +96,28 @@ def test_every_image_says_what_is_to_be_seen(page):
 
 
 @each_shown
+def test_figures_hold_their_room_and_come_when_they_are_near(page):
+    for figure in page.locator(".bd-article img[src$='.png']").all():
+        with Image.open(SITE / figure.get_attribute("src").replace("../", "")) as png:
+            said = [int(figure.get_attribute(side)) for side in ("width", "height")]
+            assert said == list(png.size)
+        assert figure.get_attribute("loading") == "lazy"
+
+
+def test_the_front_door_says_where_it_leads():
+    door, first = ((SITE / f"{name}.html").read_text() for name in ("index", TEXTS[0]))
+    (title,) = re.findall("<title>.*?</title>", first)
+    (description,) = re.findall('<meta name="description".*?/>', first)
+    assert title in door and description in door
+    assert f'url={TEXTS[0]}.html"' in door
+
+
+def test_logs_are_not_searched():
+    index = (SITE / "searchindex.js").read_text()
+    assert "notebooks/06_mlp_mixer" in index and "book/runs/" not in index
+
+
+@each_shown
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_shuts_no_reader_out(page, theme):
     set_theme(page, theme)
@@ -118,13 +145,18 @@ def test_figures_change_with_the_theme(page):
 @each_text
 def test_on_paper_it_is_light_and_all_there(page):
     set_theme(page, "dark")
+    folded = page.locator(".bd-article details:not([open])").count()
     page.emulate_media(media="print")
-    page.wait_for_function("document.documentElement.dataset.theme === 'light'")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"
     assert set(page.evaluate(FIGURES)) <= {"only-light"}
     assert page.locator(".bd-article details:not([open])").count() == 0
     assert not page.locator(".bd-sidebar-primary").is_visible()
+    assert page.evaluate(FADING) == []
     page.emulate_media(media="screen")
-    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert page.locator(".bd-article details:not([open])").count() == folded
 
 
 @each_shown
