@@ -121,6 +121,22 @@ def test_traffic_of_one_layer():
     assert limits.activation_bytes(model, np.zeros((2, 5), "float32")) == 2 * 3 * 4 * 4
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="it needs TensorFlow")
+def test_rates_of_a_machine_that_takes_a_second(monkeypatch):
+    """A matrix product adds what it multiplies; a copy reads what it writes."""
+    from benchmarks import limits
+
+    monkeypatch.setattr(limits, "_fastest", lambda run, rounds: 1.0)
+    assert limits.matrix_rate(1, size=8) == 2 * 8**3
+    assert limits.copy_rate(1, megabytes=1) == 2 * 2**20
+
+
+def test_the_clock_counts_steps_and_not_calls():
+    clock = training.StepClock()
+    clock.ends = [(2, 1.0), (5, 4.0), (8, 7.0)]  # after every three steps
+    assert clock.seconds() == 1.0
+
+
 def test_training_rows(tmp_path, monkeypatch):
     small = {"one": lambda: training.ours("keras_mixer", num_blocks=1)}
     monkeypatch.setattr(training, "variants", lambda name: {**small, "two": small["one"]})
@@ -278,6 +294,27 @@ def test_the_bag_of_patches_knows_places_by_its_positions_only():
         features = keras.Model(model.input, model.get_layer("pool").output)
         one, other = (keras.ops.convert_to_numpy(features(x)) for x in (images, moved))
         assert np.allclose(one, other, atol=1e-4) != positional_encoding
+
+
+@pytest.mark.parametrize("block", [yardsticks.PerceptronBlock, yardsticks.TransformerBlock])
+def test_the_blocks_of_yardsticks_carry_their_input(block):
+    block = block(mlp_dim=16, **({"num_heads": 2} if block is yardsticks.TransformerBlock else {}))
+    x = np.random.default_rng(0).normal(size=(2, 6, 8)).astype("float32")
+    block.build(x.shape)
+    for weight in block.trainable_weights:
+        weight.assign(np.zeros(weight.shape))
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(block(x)), x)
+
+
+def test_the_convolutional_yardstick_carries_what_its_first_layer_sees():
+    model = yardsticks.create("cnn_tiny", width=4)
+    _, *later = [layer for layer in model.layers if getattr(layer, "kernel_size", 0) == (3, 3)]
+    assert len(later) == 12
+    for layer in later:
+        layer.kernel.assign(np.zeros(layer.kernel.shape))
+    images = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+    one, other = keras.ops.convert_to_numpy(model(images))
+    assert np.abs(one - other).max() > 1e-4
 
 
 def test_an_unknown_yardstick():

@@ -81,6 +81,16 @@ def test_preprocessing_is_a_scale_for_each_colour():
     )
 
 
+def test_steps_have_the_numbers_of_their_layers():
+    """Wrong ones hardly show in the scores, where the two GELUs differ by a thousandth."""
+    for form in ("exact", "tanh"):
+        steps = browser.program(make("mixer_tiny", {"gelu": form}, blocks=1))
+        assert {step["form"] for step in steps if step["step"] == "gelu"} == {form}
+    norm = keras.layers.LayerNormalization(epsilon=0.25)
+    steps = browser.program(mixlib.build_classifier(norm))
+    assert [step["epsilon"] for step in steps if step["step"] == "norm"] == [0.25]
+
+
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
 def test_models_that_have_no_steps():
     with pytest.raises(ValueError, match="does more than scale each colour.*preprocessing="):

@@ -300,6 +300,19 @@ def test_jobs_are_processes_with_the_same_arguments(place, calls, monkeypatch):
     assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
 
 
+def test_only_several_trainings_share_a_gpu_and_only_if_nobody_said_how(place, monkeypatch):
+    names = "XLA_PYTHON_CLIENT_PREALLOCATE", "TF_FORCE_GPU_ALLOW_GROWTH"
+    for name in names:
+        monkeypatch.setenv(name, "")  # restored after the test
+        monkeypatch.delenv(name)
+    campaign.prepare_environment(jobs=1)
+    assert not os.environ.keys() & set(names)
+    for name in names:
+        monkeypatch.setenv(name, "mine")
+    campaign.prepare_environment(jobs=2)
+    assert [os.environ[name] for name in names] == ["mine", "mine"]
+
+
 def test_the_exit_status_tells_of_runs_that_are_missing(place, calls, monkeypatch):
     monkeypatch.setattr(campaign, "train", lambda name, parameters, out: None)  # as if killed
     assert campaign.main([]) == 1
@@ -339,6 +352,7 @@ def test_a_run_without_figures_has_failed(place, calls, monkeypatch, capsys):
         ("epochs = 50", "epochs = 0", "epochs must be a whole number from 1 up; got 0"),
         ('"second"', '"first"', "two runs are called 'first'"),
         ('"second"', '"../second"', "a name of letters"),
+        ('"second"', '"second/x"', "a name of letters"),
         ('name = "second"', "", "needs a model, and a name"),
         ('"keras_mixer"', '"perceiver"', "unknown model 'perceiver'. Expected one of: keras_mix"),
         ('"keras_example"', '"secret"', "unknown recipe 'secret'. Expected one of: keras_example"),
@@ -354,9 +368,12 @@ def test_a_run_without_figures_has_failed(place, calls, monkeypatch, capsys):
         ("epochs = 50", 'precision = "int8"', "unknown precision 'int8'. Expected one of: float32"),
         ("epochs = 50", "each = {seed = [1, 2]}", "two runs are called 'second'"),
         ("epochs = 50", 'weights = "no"', "'second': weights must be true or false; got 'no'"),
+        ("epochs = 50", "predictions = 1", "'second': predictions must be true or false; got 1"),
+        ("epochs = 50", "train_start = -1", "train_start must be a whole number from 0 up; got -1"),
         ("epochs = 50", 'teacher = "gmlp-strong-seed0"', "teacher and changes.distillation go tog"),
         ("epochs = 50", "changes = {distillation = 0.5}", "teacher and changes.distillation go to"),
         ("epochs = 50", TAUGHT.format("nobody"), "'second': No run 'nobody'"),
+        ("epochs = 50", TAUGHT.format("first"), "'second': No run 'first'"),  # without weights
         ("epochs = 50", TAUGHT.format("mixer-strong-seed0"), "'mixer-strong-seed0' has no weights"),
         ("epochs = 50", TAUGHT.format("second") + "\nweights = true", "'second': No run 'second'"),
         ('name = "second"', 'name = "{size}"', "braces hold last words of the keys.*size"),
@@ -439,6 +456,7 @@ def test_the_whole_campaign_can_be_changed(changes):
         (["--only", "third"], "No run 'third'. Expected one of: first, second"),
         (["--models", "perceiver"], "unknown model 'perceiver'"),
         (["--only", "first", "--models", "gmlp_tiny"], "--only chose runs of keras_mixer; got"),
+        (["--only", "first", "--models", "keras_mixer", "gmlp_tiny"], "--only chose runs of"),
         (["--epochs", "0"], "epochs must be a whole number from 1 up; got 0"),
         (["--jobs", "0"], "--jobs must be 1 or more; got 0"),
         (["--seeds", "-1"], "seed must be a whole number from 0 up; got -1"),
@@ -940,7 +958,8 @@ def test_the_table_tells_runs_of_earlier_code(tmp_path):
         store(tmp_path / name)
         metrics = json.dumps(METRICS | {"mixlib_sha256": code})
         (tmp_path / name / "metrics.json").write_text(metrics)
-    _, old, new, _ = campaign.table(["old", "new"], tmp_path).splitlines()
+    _, old, new, where = campaign.table(["old", "new"], tmp_path).splitlines()
+    assert where == f"in {os.path.relpath(tmp_path)}"
     assert "done, by earlier code" in old
     assert "done" in new and "earlier" not in new
 
@@ -949,6 +968,8 @@ def test_a_changed_row_keeps_its_own_seed():
     row = {"model": "mixer", "recipe": "fair", "seed": 3}
     (changed,) = campaign.override({"a": row}, epochs=2).values()
     assert changed["seed"] == 3
+    several = campaign.override({"a": row}, seeds=[0, 1]).values()
+    assert [each["seed"] for each in several] == [0, 1] and row["seed"] == 3
 
 
 def test_a_train_size_of_no_images(tmp_path):
@@ -959,6 +980,7 @@ def test_a_train_size_of_no_images(tmp_path):
 def test_reasons_have_no_colours():
     error = ValueError("\x1b[31mTraceback\x1b[0m\n\x1b[0;31mValueError\x1b[0m: too small\n")
     assert campaign.reason(error) == "ValueError: too small"
+    assert campaign.reason(MemoryError()) == "MemoryError()"  # and never empty
 
 
 def test_a_teacher_that_will_be_stored_elsewhere_is_none(tmp_path):

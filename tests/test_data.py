@@ -70,6 +70,7 @@ def test_a_part_follows_the_seed(archive):
     first, same = data.load("cifar100", 150, 50, seed=1), data.load("cifar100", 150, 50, seed=1)
     other = data.load("cifar100", 150, 50, seed=2)
     assert first.checksum() == same.checksum() != other.checksum()
+    assert not np.array_equal(first.x_test, other.x_test)
 
 
 def test_labels_stay_with_their_images(archive):
@@ -100,13 +101,18 @@ def test_without_an_archive_keras_is_asked(monkeypatch, tmp_path):
     assert dataset.class_names[3] == "cat"
 
 
-def test_neither_archive_nor_network(monkeypatch):
+@pytest.mark.parametrize(
+    "folder, looked",
+    [("", "MIXLIB_DATA_DIR is not set"), ("nowhere", r"nowhere.cifar100\.npz does not exist")],
+)
+def test_neither_archive_nor_network(monkeypatch, folder, looked):
     def fail():
         raise Exception("URL fetch failure")
 
-    monkeypatch.delenv("MIXLIB_DATA_DIR", raising=False)
+    monkeypatch.setenv("MIXLIB_DATA_DIR", folder)
     monkeypatch.setattr(keras.datasets.cifar100, "load_data", fail)
-    with pytest.raises(FileNotFoundError, match=r"set MIXLIB_DATA_DIR .* connect to the network"):
+    ways_out = r"set MIXLIB_DATA_DIR .* connect to the network"
+    with pytest.raises(FileNotFoundError, match=f"{looked}, and .*{ways_out}"):
         data.load("cifar100")
 
 
@@ -251,6 +257,10 @@ class TestFromFolder:
         assert (dataset.x_train[:, 4, 4, 0] == reds[dataset.y_train]).all()
         assert (dataset.x_test[:, 4, 4, 0] == reds[dataset.y_test]).all()
 
+    def test_the_name_of_the_folder_one_is_in(self, folder, monkeypatch):
+        monkeypatch.chdir(folder)
+        assert data.from_folder(".", 8).name == "fruit"
+
     def test_same_share_of_every_class_is_set_aside(self, folder):
         dataset = data.from_folder(folder, 8, test_fraction=0.2)
         assert np.bincount(dataset.y_test).tolist() == [4, 4, 2]
@@ -265,8 +275,10 @@ class TestFromFolder:
 
     def test_images_come_in_random_order(self, folder):
         """Else a recipe that validates on the last images would validate on the last class."""
-        labels = data.from_folder(folder, 8).y_train
+        dataset = data.from_folder(folder, 8)
+        labels = dataset.y_train
         assert len(set(labels[:10])) > 1 and len(set(labels[-10:])) > 1
+        assert (np.diff(dataset.y_test) < 0).any()
 
     def test_follows_the_seed(self, folder):
         first, same, other = (data.from_folder(folder, 8, seed=seed) for seed in (1, 1, 2))
@@ -288,6 +300,7 @@ class TestFromFolder:
         (folder / "notes.txt").write_text("mine")
         (folder / "apple" / "Thumbs.db").write_bytes(b"")
         (folder / "apple" / ".hidden.png").write_bytes(b"")
+        (folder / "apple" / "album.png").mkdir()
         (folder / ".ipynb_checkpoints").mkdir()
         assert len(data.from_folder(folder, 8).class_names) == 3
 
@@ -351,6 +364,12 @@ class TestFromFolder:
         with pytest.raises(ValueError, match=r"2 of the 50 .* apple.03\.png, banana.07\.png\."):
             data.from_folder(folder)
 
+    def test_of_many_damaged_files_five_are_named(self, folder):
+        for index in range(7):
+            (folder / "apple" / f"{index:02}.png").write_bytes(b"no image")
+        with pytest.raises(ValueError, match=r"7 of the 50 .* apple.04\.png and 2 more\. Replace"):
+            data.from_folder(folder)
+
     def test_a_class_too_small_for_both_parts(self, folder):
         for path in list((folder / "cherry").iterdir())[1:]:
             path.unlink()
@@ -395,10 +414,16 @@ class TestReadImage:
         image = data.read_image(tmp_path / "turned.png", 10)
         assert image[0].max() == 0 and image[-1].min() == 255
 
-    def test_more_than_8_bits_a_channel(self, tmp_path):
-        Image.fromarray(np.full((9, 9), 40_000, np.uint16)).save(tmp_path / "deep.png")
-        with pytest.raises(ValueError, match=r"deep\.png cannot be read .* not of 8 bits"):
-            data.read_image(tmp_path / "deep.png", 9)
+    @pytest.mark.parametrize("name, dtype", [("deep.png", np.uint16), ("deep.tif", np.float32)])
+    def test_more_than_8_bits_a_channel(self, tmp_path, name, dtype):
+        Image.fromarray(np.full((9, 9), 40_000, dtype)).save(tmp_path / name)
+        with pytest.raises(ValueError, match=f"{name} cannot be read .* not of 8 bits"):
+            data.read_image(tmp_path / name, 9)
+
+    def test_so_many_pixels_that_pillow_refuses(self, folder, monkeypatch):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 9)
+        with pytest.raises(ValueError, match=r"00\.png cannot be read as an image"):
+            data.read_image(folder / "apple" / "00.png", 8)
 
     def test_no_such_file(self, tmp_path):
         with pytest.raises(FileNotFoundError):
@@ -426,6 +451,9 @@ class TestShapes:
     def test_default_sizes(self):
         dataset = data.load("shapes")
         assert len(dataset.x_train) == 10_000 and len(dataset.x_test) == 2_000
+        # The stored runs on shapes were trained on these images, and name them by this checksum.
+        of_a_run = mixlib.load_run("positions-no-mixer_tiny-seed0").metrics["dataset_sha256"]
+        assert dataset.checksum() == of_a_run
 
     def test_parts_and_seeds_differ(self):
         first, same, other = (data.load("shapes", 50, 50, seed=seed) for seed in (0, 0, 1))

@@ -1,5 +1,7 @@
 """Figures: what is drawn is what was given."""
 
+import re
+
 import keras
 import matplotlib
 import nbclient
@@ -48,6 +50,7 @@ def test_images(image):
     figure = plots.images(np.stack([image] * 5), titles=list("abcde"), columns=3)
     assert [np.array_equal(picture, image) for picture in drawn(figure)] == [True] * 5
     assert [axes.get_title() for axes in figure.axes if axes.images] == list("abcde")
+    assert figure.axes[0].get_gridspec().get_geometry() == (2, 3)
 
 
 def test_floats_are_scaled_together():
@@ -99,6 +102,7 @@ def test_learning_curves_show_every_history():
     assert losses.get_ylabel() == "cross-entropy (nats)"
     assert accuracies.get_ylabel() == "top-1 accuracy (%)"
     assert [text.get_text() for text in accuracies.get_legend().get_texts()] == ["one", "two"]
+    assert accuracies.lines[0].get_xdata().tolist() == [1, 2]
     assert accuracies.lines[0].get_ydata().tolist() == [10, 15]
     assert accuracies.lines[-1].get_ydata()[0] == 50
 
@@ -139,22 +143,29 @@ def test_a_ladder_sets_each_run_against_the_one_before(accuracies, size):
 
 def test_run_table_rounds_and_marks_the_best():
     columns = {"model": ["a", "b"], "parameters": [1234, 5678], "top-1 (%)": [10.123, 20.456]}
-    html = plots.run_table(pd.DataFrame(columns, index=["one", "two"])).to_html()
+    table = pd.DataFrame(columns | {"top-5 (%)": [60.0, 50.0]}, index=["one", "two"])
+    html = plots.run_table(table).to_html()
     assert "1,234" in html and "10.12<" in html and "20.46<" in html
-    assert html.count("font-weight: bold") == 1
+    (best,) = re.findall(r"([^{}]*){\s*font-weight: bold", html)
+    assert set(re.findall(r"row\d_col\d", best)) == {"row1_col2", "row0_col3"}
+    assert "bold" not in plots.run_table(table[:1]).to_html()  # there is nothing to compare
 
 
 def test_heat_map_centres_a_symmetric_scale_on_zero():
     figure = plots.heat_map(np.array([[-1.0, 3.0]]), symmetric=True, label="weight", title="t")
-    assert figure.axes[0].images[0].get_clim() == (-3.0, 3.0)
+    drawn = figure.axes[0].images[0]
+    assert drawn.get_clim() == (-3.0, 3.0) and drawn.get_cmap().name == "RdBu_r"  # red above zero
     assert figure.axes[0].get_title() == "t" and figure.axes[1].get_ylabel() == "weight"
 
 
 def test_confusion_matrix_names_classes_and_writes_counts():
     axes, _ = plots.confusion_matrix([[3, 1], [0, 10]], ["cat", "dog"]).axes
     np.testing.assert_allclose(axes.images[0].get_array(), [[0.75, 0.25], [0, 1]])
-    assert [text.get_text() for text in axes.texts] == ["3", "1", "10"]
-    assert [text.get_text() for text in axes.get_yticklabels()] == ["cat", "dog"]
+    written = {text.get_position(): (text.get_text(), text.get_color()) for text in axes.texts}
+    assert written == {(0, 0): ("3", "white"), (1, 0): ("1", "black"), (1, 1): ("10", "white")}
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        assert [text.get_text() for text in labels] == ["cat", "dog"]
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("true class", "answer of the model")
 
 
 def test_prediction_frames_what_the_model_sees(image):
@@ -164,6 +175,13 @@ def test_prediction_frames_what_the_model_sees(image):
     np.testing.assert_array_equal(small.images[0].get_array(), image)
     assert [text.get_text() for text in bars.get_yticklabels()] == ["b", "c", "a"]
     assert [bar.get_width() for bar in bars.patches] == [0.7, 0.2, 0.1]
+
+
+def test_prediction_shows_six_classes_and_sizes_by_width():
+    photo, seen = np.zeros((60, 40, 3), np.uint8), np.zeros((8, 16, 3), np.uint8)
+    whole, small, bars = plots.prediction(photo, seen, np.arange(8) / 28, "abcdefgh").axes
+    assert len(bars.patches) == 6
+    assert "40 x 60" in whole.get_title() and "16 x 8" in small.get_title()
 
 
 def test_channel_histograms_are_densities(image):
@@ -177,6 +195,7 @@ def test_channel_histograms_are_densities(image):
 
 def test_singular_values_are_relative():
     (axes,) = plots.singular_values({"one": [4.0, 2.0, 1.0], "two": [8.0]}).axes
+    assert axes.lines[0].get_xdata().tolist() == [1, 2, 3]
     assert axes.lines[0].get_ydata().tolist() == [1, 0.5, 0.25]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["one", "two"]
 
@@ -201,7 +220,9 @@ def test_mosaic_scales_each_map_by_its_own_largest_value():
 
 def test_position_similarity_has_a_map_for_each_place():
     embeddings = np.random.default_rng(0).normal(size=(6, 8))
-    picture = drawn(plots.position_similarity(embeddings, rows=2))[0]
+    figure = plots.position_similarity(embeddings, rows=2)
+    assert [axes.get_ylabel() for axes in figure.axes] == ["row of the patch", "cosine similarity"]
+    picture = drawn(figure)[0]
     assert picture.shape == (2 * 2 + 1, 3 * 3 + 2)
     tiles = [picture[3 * row :, 4 * column :][:2, :3] for row in (0, 1) for column in (0, 1, 2)]
     np.testing.assert_allclose([tiles[t].flat[t] for t in range(6)], 1)  # like itself
@@ -215,6 +236,9 @@ def test_classifier_diagram_has_a_panel_a_step(image):
     assert [axes.get_title() for axes in panels] == titles
     assert [axes.get_xlabel() for axes in panels][-3:] == ["64 x 256", "256", "100"]
     assert panels[2].images[0].get_array().shape == (78, 78, 3)  # 8 patches of 8, 7 gaps of 2
+    blocks = keras.Model(model.input, model.get_layer("block_2").output)
+    (last,) = keras.ops.convert_to_numpy(blocks(image[None].astype("float32")))
+    np.testing.assert_allclose(panels[5].images[0].get_array(), last, rtol=1e-3, atol=1e-4)
 
 
 def test_classifier_diagram_of_a_wide_image(image):

@@ -218,6 +218,13 @@ def test_published_models_drop_and_start_as_published(name):
         assert type(layer.kernel_initializer).__name__ == "GlorotUniform"
 
 
+@pytest.mark.parametrize("name", ["mixer_tiny", "fnet_tiny", "gmlp"])
+def test_the_papers_models_prefer_no_class_at_first(name):
+    model = mixlib.create(name, num_blocks=1)
+    assert not keras.ops.convert_to_numpy(model.get_layer("head").kernel).any()
+    assert type(model.get_layer("stem").kernel_initializer).__name__ == "LecunNormal"
+
+
 @pytest.mark.parametrize("name", ["mixer", "fnet", "gmlp"])
 def test_models_of_the_strong_recipe_only_normalise(name):
     layers = mixlib.create(name, num_blocks=1).get_layer("preprocessing").layers

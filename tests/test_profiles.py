@@ -30,7 +30,9 @@ def test_says_what_it_is():
     assert str(profiles.get("smoke")) == (
         "Profile smoke: 500 training images of shapes, epochs: 1."
     )
-    assert "all training images of cifar100" in str(profiles.get("full"))
+    assert str(profiles.get("full")) == (
+        "Profile full: all training images of cifar100, the recipe's epochs."
+    )
 
 
 def test_unknown():
@@ -47,3 +49,8 @@ def test_quick_is_a_part_of_cifar100():
     quick = profiles.get("quick")
     sizes = quick.train_size, quick.test_size, quick.epochs
     assert (quick.dataset, *sizes) == ("cifar100", 5_000, 1_000, 2)
+
+
+def test_full_is_all_of_cifar100():
+    full = profiles.get("full")
+    assert (full.dataset, full.train_size, full.test_size) == ("cifar100", None, None)

@@ -44,8 +44,22 @@ def test_a_page_that_left_the_book_leaves_the_site(tmp_path):
         page.touch()
     app = types.SimpleNamespace(outdir=tmp_path, env=types.SimpleNamespace())
     app.env.found_docs = {"book/intro", "notebooks/02_b"}
+    site_extension.remove_other_pages(app, RuntimeError("the build failed"))
+    assert all(page.exists() for page in pages)
     site_extension.remove_other_pages(app, None)
     assert [page.exists() for page in pages] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    "repository, shown_at",
+    [
+        ("https://github.com/owner/name", "https://owner.github.io/name/"),
+        ("https://gitlab.com/owner/name", ""),
+        ("", ""),
+    ],
+)
+def test_the_address_of_the_site_is_that_of_github(repository, shown_at):
+    assert site_extension.public_address(repository) == shown_at
 
 
 def test_clean_leaves_trainings_alone():

@@ -34,14 +34,17 @@ def test_one_command_sets_the_address_everywhere_and_unsets_it(copy):
     script.set_repository("https://github.com/owner/name.git/", copy)
     assert address(copy) == "https://github.com/owner/name"
     config = yaml.safe_load((copy / "_config.yml").read_text())
-    assert config["launch_buttons"]["colab_url"] and config["html"]["use_edit_page_button"]
+    assert config["launch_buttons"]["colab_url"] and config["launch_buttons"]["binderhub_url"]
+    buttons = ("repository", "issues", "edit_page")
+    assert all(config["html"][f"use_{button}_button"] for button in buttons)
     for path in (copy / "notebooks").glob("*.ipynb"):
         assert '"git+https://github.com/owner/name"' in first_cell(path)
     script.set_repository("", copy)
     assert {path: path.read_text() for path in before} == before
 
 
-def test_a_wrong_address_is_refused(copy):
+@pytest.mark.parametrize("url", ["github.com/owner", "https://github.com/owner/name/tree/main"])
+def test_a_wrong_address_is_refused(copy, url):
     with pytest.raises(ValueError, match="Expected an address such as"):
-        script.set_repository("github.com/owner", copy)
+        script.set_repository(url, copy)
     assert address(copy) == address()

@@ -71,6 +71,11 @@ def test_the_published_models_keep_their_tokens():
         np.testing.assert_array_equal(to_numpy(old), to_numpy(new))
 
 
+def test_images_in_another_number_of_colours():
+    model = mixlib.build_classifier(mixlib.MixerBlock(4, 8), patch_size=8, channels=1)
+    assert convert.resize_tokens(model, 48).input_shape == (None, 48, 48, 1)
+
+
 def mixer_behind(preprocessing):
     block = mixlib.MixerBlock(8, 16)
     return mixlib.build_classifier([block], patch_size=8, preprocessing=preprocessing)

@@ -1,7 +1,9 @@
 """Runs: written once and whole, read back, compared with care."""
 
+import contextlib
 import json
 import os
+import pathlib
 import shutil
 import subprocess
 import types
@@ -26,6 +28,23 @@ def git(monkeypatch):
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C"]
     return lambda folder, *command: subprocess.run([*git, folder, *command], check=True)
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """Context in which a text that is written to a file ends after a few letters."""
+
+    def write_text(path, text):
+        path.write_bytes(text[:9].encode())
+        raise OSError("disk full")
+
+    @contextlib.contextmanager
+    def full_disk():
+        with monkeypatch.context() as patched, pytest.raises(OSError, match="disk full"):
+            patched.setattr(pathlib.Path, "write_text", write_text)
+            yield
+
+    return full_disk
 
 
 @pytest.fixture(scope="module")
@@ -95,21 +114,44 @@ def test_gives_back_the_model_with_its_weights_and_nothing_of_the_optimiser(tmp_
     np.testing.assert_allclose(found["probabilities"][:, 0], exact.max(axis=1), rtol=2e-3)
 
 
-def test_older_runs_are_measured_on_their_training_images(tmp_path):
+def test_older_runs_are_measured_on_their_training_images(tmp_path, full_disk):
     model = mixlib.create("mixer_tiny", num_blocks=0)
-    trained = mixlib.run_experiment(
-        model, data.load("shapes", 200, 100), "baseline", epochs=1, verbose=0
-    )
+    drawn = data.load("shapes", 200, 100)
+    trained = mixlib.run_experiment(model, drawn, "baseline", epochs=1, verbose=0)
     trained.metrics["overrides"] = {"num_blocks": 0}
     measured = {key: trained.metrics.pop(f"train_{key}") for key in ("loss", "top_1", "top_5")}
-    path = mixlib.save_run(trained, tmp_path / "one", weights=True).path / "metrics.json"
+    run = mixlib.save_run(trained, tmp_path / "one", weights=True)
+    path = run.path / "metrics.json"
+    before = path.read_text()
+    with full_disk():
+        measure_stored_weights.main(tmp_path)
+    assert path.read_text() == before
     measure_stored_weights.main(tmp_path)
     metrics = json.loads(path.read_text())
     assert measured == pytest.approx({key: metrics[f"train_{key}"] for key in measured}, rel=1e-5)
+    for bits in ("8", "3"):  # each from the weights as they were stored
+        rounded = run.load_model()
+        measure_stored_weights.round_matrices(rounded, int(bits))
+        found = mixlib.training.measure(rounded, drawn.x_test, drawn.y_test)
+        assert metrics["rounded_weights"][bits] == pytest.approx(found, rel=1e-5)
+    bias, of_rounded = (each.get_layer("head").bias for each in (model, rounded))
+    assert np.array_equal(*map(keras.ops.convert_to_numpy, (bias, of_rounded)))
 
+    path.write_text(json.dumps(trained.metrics | {"test_top_1": 0.9}))
+    with pytest.raises(SystemExit, match=r"one: its weights give .* on the test images"):
+        measure_stored_weights.main(tmp_path)
     path.write_text(json.dumps(trained.metrics | {"dataset_sha256": "another"}))
     with pytest.raises(SystemExit, match="one was trained on other data than this shapes"):
         measure_stored_weights.main(tmp_path)
+
+
+def test_predictions_of_more_classes_than_a_byte_holds():
+    model = mixlib.build_classifier([], num_classes=300, patch_size=8, embedding_dim=8)
+    model.get_layer("head").bias.assign(np.arange(300))
+    x, y = np.zeros((3, 32, 32, 3), "uint8"), np.array([0, 255, 299])
+    found = runs.predict(model, data.Dataset("many", x, y, x, y, tuple(map(str, range(300)))))
+    assert found["labels"].tolist() == [0, 255, 299]
+    assert found["classes"].tolist() == [[299, 298, 297, 296, 295]] * 3
 
 
 def test_a_run_without_weights_says_so(experiment, tmp_path):
@@ -256,6 +298,9 @@ def test_a_model_is_the_same_in_every_precision(name):
         keras.config.set_dtype_policy("float32")
     assert len(found) == 1
     assert runs.architecture_checksum(mixlib.create(name, num_blocks=2)) not in found
+    seeds = ({"image_size": None, "seed": seed} for seed in (1, 2))
+    one, other = (mixlib.create(name, num_blocks=1, preprocessing=each) for each in seeds)
+    assert runs.architecture_checksum(one) == runs.architecture_checksum(other)
 
 
 def test_table(experiment, tmp_path):
@@ -423,14 +468,24 @@ def test_a_description_is_written_readably_and_the_same_each_time(planted, tmp_p
     assert found["superclasses"] == {"even": ["a", "c"], "odd": ["b", "d"]}
     nearest = found["baselines"]["nearest_neighbour"]
     assert nearest["right"] >= found["near_duplicates"]["nearest_neighbour_right"] >= 1
+    x_train, y_train, x_test, y_test = planted
+    colours = [x_train[y_train == label].mean(axis=(0, 1, 2)) for label in range(4)]
+    away = np.linalg.norm(x_test.mean(axis=(1, 2))[:, None] - colours, axis=-1)
+    assert found["baselines"]["mean_colour"]["right"] == np.sum(away.argmin(axis=1) == y_test)
 
 
 def test_the_nearest_average_by_hand(planted):
-    x_train, y_train, x_test, _ = planted
+    x_train, y_train, x_test, y_test = planted
     averages = describe_cifar100.class_averages(x_train, y_train, 4)
     distances = ((x_test[:, None] - averages[None]) ** 2).sum(axis=(2, 3, 4))
     found = describe_cifar100.nearest_pixels(x_test, averages)
     np.testing.assert_array_equal(found, distances.argmin(axis=1))
+    right = [int(np.sum((found == y_test) & (y_test == label))) for label in range(4)]
+    assert describe_cifar100._score(found, y_test, np.array([0, 1, 0, 1])) == {
+        "right": sum(right),
+        "right_superclass": int(np.sum(found % 2 == y_test % 2)),
+        "right_of_each_class": right,
+    }
 
 
 def test_a_class_belongs_to_one_superclass():
@@ -544,7 +599,7 @@ def untrained():
     return make
 
 
-def test_a_run_that_could_not_be_written_is_no_run(untrained, tmp_path, monkeypatch):
+def test_a_run_that_could_not_be_written_is_no_run(untrained, tmp_path, monkeypatch, full_disk):
     def full(*arguments):
         raise OSError("disk full")
 
@@ -557,6 +612,8 @@ def test_a_run_that_could_not_be_written_is_no_run(untrained, tmp_path, monkeypa
     images = data.load("shapes", 20, 10)
     with pytest.raises(OSError, match="disk full"):
         mixlib.save_run(untrained(model), tmp_path / "two", dataset=images)
+    with full_disk():
+        mixlib.save_run(untrained(model), tmp_path / "three")
     assert mixlib.list_runs(tmp_path) == []
 
 

@@ -145,7 +145,7 @@ def test_figures_change_with_the_theme(page):
 @each_text
 def test_on_paper_it_is_light_and_all_there(page):
     set_theme(page, "dark")
-    folded = page.locator(".bd-article details:not([open])").count()
+    folded = page.locator("details:not([open])").count()
     page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.evaluate("document.documentElement.dataset.theme") == "light"
@@ -156,7 +156,7 @@ def test_on_paper_it_is_light_and_all_there(page):
     page.emulate_media(media="screen")
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
-    assert page.locator(".bd-article details:not([open])").count() == folded
+    assert page.locator("details:not([open])").count() == folded
 
 
 @each_shown
