@@ -66,6 +66,10 @@ __all__ = [
 ]
 
 
+def __dir__():
+    return __all__
+
+
 def __getattr__(name):
     """Import `plots` when it is first used: training needs no Matplotlib."""
     if name == "plots":

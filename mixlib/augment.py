@@ -119,7 +119,7 @@ class RandomAffine(Layer):
         Whether to mirror images left to right, with probability one half.
     shift : float
         Largest shift each way, as a share of height and width. Whole pixels; on 32 pixels 0.125
-        gives the usual random crop with four pixels of padding.
+        gives about the usual random crop with four pixels of padding.
     rotation : float
         Largest angle either way, in degrees.
     shear : float
@@ -138,7 +138,7 @@ class RandomAffine(Layer):
 
     def __init__(
         self,
-        horizontal_flip=True,
+        horizontal_flip=False,
         shift=0.0,
         rotation=0.0,
         shear=0.0,
@@ -239,6 +239,8 @@ def augmentation(colour=0.0, erasing=0.0, seed=None, **affine):
             dtype="float32",
             name="colour",
         )
+        for part in (jitter.random_contrast, jitter.random_saturation):
+            part.data_format = "channels_last"  # they take Keras' setting, and have no argument
         into, back = (keras.layers.Rescaling(by, dtype="float32") for by in (1 / 255, 255.0))
         layers += [into, jitter, back]
     if erasing:
@@ -371,9 +373,9 @@ def preprocessing(
 def adapt(model, images):
     """Fit the normalisation layer that a model begins with to images.
 
-    A `keras.layers.Normalization` made with ``mean=…`` stays as it is. Where the layer is Keras'
-    and not our `Normalization`, compile the model after this: a compiled step keeps the old
-    statistics.
+    A `keras.layers.Normalization` made with ``mean=…`` stays as it is, and so does a frozen layer.
+    Where the layer is Keras' and not our `Normalization`, compile the model after this: a compiled
+    step keeps the old statistics.
 
     Parameters
     ----------
@@ -399,7 +401,9 @@ def adapt(model, images):
     found = [
         layer
         for layer in model._flatten_layers()
-        if isinstance(layer, keras.layers.Normalization) and layer.input_mean is None
+        if isinstance(layer, keras.layers.Normalization)
+        and layer.input_mean is None
+        and layer.trainable
     ]
     for layer in found:
         if layer is not first:
@@ -419,7 +423,7 @@ def adapt(model, images):
 
 def _statistics(images, axes):
     """Mean and variance over axes, the first among them; in parts, to bound the memory."""
-    parts = [images[start : start + 1000] for start in range(0, len(images), 1000)]
+    parts = [images[start : start + 100] for start in range(0, len(images), 100)]
     count = math.prod(images.shape[axis] for axis in axes)
     mean = sum(part.sum(axes, "float64", keepdims=True) for part in parts) / count
     squares = (((part - mean) ** 2).sum(axes) for part in parts)

@@ -215,8 +215,8 @@ def _scale(model, preprocessed):
         if np.allclose(images[2] * factors + offsets, other, atol=0.02):
             return {"step": "scale", "factors": _array(factors), "offsets": _array(offsets)}
     raise ValueError(
-        "The model's preprocessing does more than scale each colour. Make the model with "
-        "preprocessing={'image_size': …}, of the size that the images have, or None."
+        "The model's preprocessing does more than scale each colour. Make the model in float32, "
+        "with preprocessing={'image_size': …}, of the size that the images have, or None."
     )
 
 

@@ -38,6 +38,8 @@ class Checkpoint(keras.callbacks.Callback):
     def __init__(self, path, training, history, callbacks=(), writes=True):
         super().__init__()
         self.path = pathlib.Path(path)
+        if self.path.suffix != ".npz":
+            raise ValueError(f"A checkpoint is a file that ends in .npz; got {path}.")
         self.training = training
         self.history = history
         self.callbacks = callbacks

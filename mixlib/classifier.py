@@ -43,7 +43,7 @@ def build_classifier(
     stem_initializer="lecun_normal",
     head_initializer="zeros",
     channels=3,
-    name=None,
+    name="classifier",
 ):
     """Build an image classifier around a stack of blocks.
 
@@ -72,7 +72,7 @@ def build_classifier(
         Initialisers of the kernels of stem and head.
     channels : int
         Number of colour channels of the images.
-    name : str, optional
+    name : str
 
     Returns
     -------

@@ -206,7 +206,7 @@ def from_folder(folder, image_size=32, test_fraction=0.2, seed=0):
         When there are fewer than two classes, a class has no images or too few for both parts, or
         images in folders of its own, or files are damaged; the message names them.
     """
-    folder = pathlib.Path(folder)
+    folder = pathlib.Path(folder).expanduser()
     if not folder.is_dir():
         raise NotADirectoryError(f"There is no folder {folder}. Expected one subfolder a class.")
     image_size = height_and_width(image_size)
@@ -376,7 +376,7 @@ def _read(name):
     """Return the four arrays of a CIFAR data set and its class names."""
     keras_dataset, class_names = DATASETS[name]
     folder = os.environ.get("MIXLIB_DATA_DIR")
-    path = pathlib.Path(folder or ".") / f"{name}.npz"
+    path = pathlib.Path(folder or ".").expanduser() / f"{name}.npz"
     if folder and path.exists():
         return _read_archive(path, class_names)
     try:
@@ -396,7 +396,7 @@ def _read_archive(path, class_names):
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = dict(archive)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
             f"{path} is damaged and cannot be read ({error}). Replace it with a complete archive."
         ) from error

@@ -178,6 +178,7 @@ def class_examples(pictures, labels, class_names):
     matplotlib.figure.Figure
     """
     rows, columns = len(class_names), 8
+    pictures = _to_displayable(pictures)
     with style():
         figure, grid = plt.subplots(
             rows, columns, figsize=(0.9 * columns + 1, 0.9 * rows), squeeze=False
@@ -187,7 +188,7 @@ def class_examples(pictures, labels, class_names):
             for axes in row:
                 axes.set(xticks=[], yticks=[])
                 axes.set_frame_on(False)
-            for axes, picture in zip(row, _to_displayable(pictures[chosen]), strict=False):
+            for axes, picture in zip(row, pictures[chosen], strict=False):
                 axes.imshow(picture)
             row[0].set_ylabel(name, rotation=0, ha="right", va="center")
     return figure
@@ -272,6 +273,7 @@ def learning_curves(histories, published=None):
     """
     with style():
         figure, (losses, accuracies) = plt.subplots(1, 2, figsize=(9, 3.4))
+        longest = max(len(history["val_loss"]) for history in histories.values())
         looks = itertools.cycle(zip(COLOURS, "os^Dv<>X", strict=True))
         for (colour, marker), (label, history) in zip(looks, histories.items(), strict=False):
             epochs = np.arange(1, len(history["val_loss"]) + 1)
@@ -296,7 +298,7 @@ def learning_curves(histories, published=None):
         accuracies.set(xlabel="epoch", ylabel="top-1 accuracy (%)")
         for axes in (losses, accuracies):
             axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-            axes.set_xlim(0.5, axes.dataLim.x1 + 0.5)
+            axes.set_xlim(0.5, longest + 0.5)
         accuracies.legend(title="validation (solid), training (dashed)", title_fontsize="small")
     return figure
 

@@ -21,6 +21,7 @@ import re
 import subprocess
 import tomllib
 import zipfile
+import zlib
 
 import keras
 import numpy as np
@@ -129,7 +130,7 @@ class Run:
         try:
             with np.load(path := self._stored("predictions.npz")) as arrays:
                 return dict(arrays)
-        except (EOFError, ValueError, zipfile.BadZipFile) as error:
+        except (EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"{path} is damaged ({error}). Train the run again.") from error
 
     def _stored(self, name):

@@ -66,7 +66,7 @@ def compile_model(model, recipe="keras_example", steps=None):
         When the recipe needs `steps`, and there are none.
     """
     recipe = get_recipe(recipe)
-    learning_rate = recipe.learning_rate_of(model.name)
+    learning_rate = float(recipe.learning_rate_of(model.name))
     momentum = 0.0
     if recipe.schedule == "cosine":
         if steps is None:

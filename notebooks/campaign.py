@@ -362,7 +362,7 @@ def check(runs, out):
                 f"It has: {', '.join(sorted(known))}."
             )
         for key in NAMES.keys() & parameters.keys():
-            if parameters[key] not in NAMES[key]:
+            if parameters[key] not in list(NAMES[key]):  # a list is in no dict, but says so loudly
                 raise ValueError(
                     f"Run {name!r}: unknown {key} {parameters[key]!r}. Expected one of: "
                     f"{', '.join(NAMES[key])}."

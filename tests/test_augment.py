@@ -59,6 +59,15 @@ def test_statistics_take_little_memory():
     assert most < 2 * images.nbytes  # as float64 they take eight times as much
 
 
+def test_a_frozen_normalisation_stays_as_it_is(images):
+    model = mixlib.create("mixer_tiny", num_blocks=0)
+    model.trainable = False
+    before = to_numpy(model.get_layer("preprocessing").layers[0].adapt_mean)
+    assert augment.adapt(model, images) == 0
+    after = to_numpy(model.get_layer("preprocessing").layers[0].adapt_mean)
+    np.testing.assert_array_equal(before, after)
+
+
 def test_adapted_statistics_are_saved(images, tmp_path):
     model = mixlib.create("mixer_tiny", num_blocks=1)
     augment.adapt(model, images[:, :16])
@@ -192,7 +201,7 @@ def warp(images, **options):
 
 
 def test_a_flip_is_exact(images):
-    flipped, matrices = warp(images)
+    flipped, matrices = warp(images, horizontal_flip=True)
     mirrored = matrices[:, 0] < 0
     assert 10 < mirrored.sum() < 54
     expected = np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
@@ -296,8 +305,13 @@ def test_a_model_with_a_warp_is_compiled_where_it_can_be(images):
 
 
 def test_a_warp_mirrors_half_of_the_images():
-    drawn = keras.ops.convert_to_numpy(augment.RandomAffine(seed=1).draw(2_000, 9, 9))
+    drawn = keras.ops.convert_to_numpy(augment.RandomAffine(True, seed=1).draw(2_000, 9, 9))
     assert abs((drawn[:, 0] < 0).mean() - 0.5) < 0.05
+
+
+def test_augmentation_does_what_is_named_and_no_more(images):
+    layers = augment.augmentation(erasing=1e-9, seed=1)
+    np.testing.assert_allclose(to_numpy(layers(images, training=True)), images, atol=1e-3)
 
 
 @pytest.mark.parametrize("options", [{"shift": 1.0}, {"scale": 1.0}, {"scale": -0.1}])
@@ -333,6 +347,19 @@ def test_a_channel_of_one_value_stays_finite():
     images, layer = np.zeros((4, 8, 8, 3), "uint8"), augment.normalization()
     augment.adapt(layer, images)
     assert np.isfinite(keras.ops.convert_to_numpy(layer(images))).all()
+
+
+def test_colours_are_those_of_pixels_whatever_the_data_format(images):
+    changed = {}
+    for data_format in ("channels_first", "channels_last"):
+        keras.config.set_image_data_format(data_format)
+        try:
+            layers = augment.augmentation(colour=0.4, seed=3)
+            changed[data_format] = to_numpy(layers(images, training=True))
+        finally:
+            keras.config.set_image_data_format("channels_last")
+    np.testing.assert_allclose(changed["channels_first"], changed["channels_last"], atol=1e-3)
+    assert np.abs(changed["channels_last"] - images).mean() > 5
 
 
 def test_a_box_is_a_box_whatever_the_data_format():

@@ -368,6 +368,7 @@ def test_a_run_without_figures_has_failed(place, calls, monkeypatch, capsys):
         ("epochs = 50", 'precision = "int8"', "unknown precision 'int8'. Expected one of: float32"),
         ("epochs = 50", "each = {seed = [1, 2]}", "two runs are called 'second'"),
         ("epochs = 50", 'weights = "no"', "'second': weights must be true or false; got 'no'"),
+        ("epochs = 50", 'dataset = ["shapes"]', r"unknown dataset \['shapes'\]. Expected one of"),
         ("epochs = 50", "predictions = 1", "'second': predictions must be true or false; got 1"),
         ("epochs = 50", "train_start = -1", "train_start must be a whole number from 0 up; got -1"),
         ("epochs = 50", 'teacher = "gmlp-strong-seed0"', "teacher and changes.distillation go tog"),
@@ -799,11 +800,12 @@ def test_what_is_taught_differs_in_nothing_but_the_teacher():
             kept = {key: row.pop(key, None) for key in ("predictions", "weights")}
             assert kept["weights" if found[1] == "teacher" else "predictions"]
             kinds.setdefault(found[1], []).append((learns, row | {"changes": changes}))
-    assert [len(rows) for rows in kinds.values()] == [1, 3, 3, 3, 3, 3]
+    assert [len(rows) for rows in kinds.values()] == [1, 3, 3, 3, 3, 3, 3]
     (teacher,), labels, *taught = kinds.values()
     assert all(row == teacher[1] for rows in kinds.values() for _, row in rows)
     assert all(learns == teacher[0] for learns, _ in labels)
-    assert all(learns["distillation"] == 1 and learns["teacher"] for (learns, _), *_ in taught)
+    assert all(learns["teacher"] for rows in taught for learns, _ in rows)
+    assert [rows[0][0]["distillation"] for rows in taught] == [1, 1, 1, 1, 0.5]
 
 
 def test_half_of_the_images_is_new_to_the_teacher():

@@ -276,3 +276,14 @@ def test_keras_quantizes_a_new_model(name):
     new.quantize("int8")
     after = keras.ops.convert_to_numpy(new(images))
     assert 0 < abs(after - before).max() < 0.1 * abs(before).max()
+
+
+def test_a_layer_that_passes_its_arguments_on():
+    @keras.saving.register_keras_serializable("test")
+    class Passing(mixlib.MixerBlock):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+
+    config = Passing(4, 8, gelu="exact").get_config()
+    assert (config["tokens_mlp_dim"], config["gelu"]) == (4, "exact")
+    assert Passing.from_config(config).get_config() == config

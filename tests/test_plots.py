@@ -64,6 +64,8 @@ def test_class_examples_have_a_row_a_class():
     figure = plots.class_examples(pictures, labels, ["a", "b"])
     assert [picture[0, 0, 0] for picture in drawn(figure)] == [0, *range(2, 9), 1, 11]
     assert [axes.get_ylabel() for axes in figure.axes] == ["a", *[""] * 7, "b", *[""] * 7]
+    figure = plots.class_examples(pictures / 11, 0 * labels, ["a", "none"])  # on one scale
+    assert [picture[0, 0, 0] for picture in drawn(figure)] == pytest.approx(np.arange(8) / 11)
 
 
 def test_patches_are_shown_in_order(image):
@@ -94,6 +96,12 @@ def test_augmentations_beside_an_original_of_another_size(image, size):
 
 
 HISTORY = {"loss": [4, 3], "val_loss": [4.5, 4], "top_1": [0.1, 0.2], "val_top_1": [0.1, 0.15]}
+
+
+def test_learning_curves_of_a_training_that_broke():
+    broken = {key: [1.0, np.nan, np.nan] for key in ("loss", "val_loss", "top_1", "val_top_1")}
+    losses, accuracies = plots.learning_curves({"broken": broken}).axes
+    assert losses.get_xlim() == accuracies.get_xlim() == (0.5, 3.5)
 
 
 def test_learning_curves_show_every_history():

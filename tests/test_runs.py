@@ -277,9 +277,17 @@ def test_damaged_weights_and_predictions(untrained, tmp_path):
         ("model.weights.h5", run.load_model, "The weights of the run one fit no model"),
     ):
         path = run.path / name
-        path.write_bytes(path.read_bytes()[:-100])
+        whole = bytearray(path.read_bytes())
+        path.write_bytes(whole[:-100])
         with pytest.raises(ValueError, match=said):
             read()
+    path = run.path / "predictions.npz"
+    np.savez_compressed(path, classes=np.arange(20_000))
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 2] ^= 0xFF
+    path.write_bytes(whole)
+    with pytest.raises(ValueError, match="predictions.npz is damaged"):
+        run.load_predictions()
 
 
 def test_runs_of_one_name_are_two_rows(experiment, tmp_path):
