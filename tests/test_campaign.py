@@ -368,7 +368,7 @@ def test_a_run_without_figures_has_failed(place, calls, monkeypatch, capsys):
         ("epochs = 50", 'precision = "int8"', "unknown precision 'int8'. Expected one of: float32"),
         ("epochs = 50", "each = {seed = [1, 2]}", "two runs are called 'second'"),
         ("epochs = 50", 'weights = "no"', "'second': weights must be true or false; got 'no'"),
-        ("epochs = 50", 'dataset = ["shapes"]', r"unknown dataset \['shapes'\]. Expected one of"),
+        ('"keras_example"', '["secret"]', r"unknown recipe \['secret'\]. Expected one of: keras_e"),
         ("epochs = 50", "predictions = 1", "'second': predictions must be true or false; got 1"),
         ("epochs = 50", "train_start = -1", "train_start must be a whole number from 0 up; got -1"),
         ("epochs = 50", 'teacher = "gmlp-strong-seed0"', "teacher and changes.distillation go tog"),
