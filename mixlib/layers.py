@@ -19,6 +19,7 @@ class Layer(keras.layers.Layer):
         kinds = [kind for kind in type(self).__mro__ if issubclass(kind, Layer)]
         inits = [vars(kind)["__init__"] for kind in kinds if "__init__" in vars(kind)]
         found = [one for init in inits for one in inspect.signature(init).parameters.values()]
-        names = {one.name for one in found if one.kind == one.POSITIONAL_OR_KEYWORD} - {"self"}
+        passed_on = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+        names = {one.name for one in found if one.kind not in passed_on} - {"self"}
         own = {name: getattr(self, name) for name in sorted(names)}
         return {**super().get_config(), **keras.saving.serialize_keras_object(own)}

@@ -281,9 +281,10 @@ def test_keras_quantizes_a_new_model(name):
 def test_a_layer_that_passes_its_arguments_on():
     @keras.saving.register_keras_serializable("test")
     class Passing(mixlib.MixerBlock):
-        def __init__(self, *args, **options):
+        def __init__(self, *args, level=1, **options):
             super().__init__(*args, **options)
+            self.level = level
 
-    config = Passing(4, 8, gelu="exact").get_config()
-    assert (config["tokens_mlp_dim"], config["gelu"]) == (4, "exact")
+    config = Passing(4, 8, level=2, gelu="exact").get_config()
+    assert (config["tokens_mlp_dim"], config["level"], config["gelu"]) == (4, 2, "exact")
     assert Passing.from_config(config).get_config() == config
