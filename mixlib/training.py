@@ -166,7 +166,7 @@ def run_experiment(
 ):
     """Train a model on a data set after a recipe, and measure it on the test images.
 
-    The model's normalisation layers are fitted to the training images first. Then AdamW minimises
+    Normalisation that is not frozen is fitted to the training images first. Then AdamW minimises
     the cross-entropy of the logits, as the recipe says. The metrics of training, validation and
     test images are measured after the training, on the images as they are stored, with the weights
     that it ends with: those of the best epoch, or the last ones, or their average.
