@@ -42,11 +42,11 @@ def read_side_by_side(app, config):
 
 
 def mark_figures(app, doctree):
-    """Say of each figure which theme it is for; the theme shows and hides it."""
+    """Say of each figure how large it is, and which theme it is for; that shows and hides it."""
     for image in doctree.findall(nodes.image):
         if image["uri"].endswith(".png"):
             with Image.open(pathlib.Path(app.srcdir, image["uri"])) as png:
-                theme = png.info.get("Comment")
+                theme, image["pixels"] = png.info.get("Comment"), png.size
             if theme in ("light", "dark"):
                 image["classes"].append(f"only-{theme}")
 
@@ -70,17 +70,15 @@ def keep_logs_out_of_search(app, doctree):
         app.env.metadata[app.env.docname]["nosearch"] = True
 
 
-def sized(app, body, doctree):
+def sized(body, doctree):
     """Say how large each figure is, so that no text moves when it comes; load it when it is near.
 
     The figure for the other theme is not shown, so it is not loaded either.
     """
-    for image in doctree.findall(nodes.image):
-        if image["uri"].endswith(".png"):
-            with Image.open(pathlib.Path(app.srcdir, image["candidates"]["*"])) as png:
-                size = 'width="{}" height="{}"'.format(*png.size)
-            shown = f'src="{image["uri"]}"'
-            body = body.replace(shown, f'{shown} {size} loading="lazy"')
+    images = (image for image in doctree.findall(nodes.image) if "pixels" in image)
+    for uri, (width, height) in {image["uri"]: image["pixels"] for image in images}.items():
+        shown = f'src="{uri}"'
+        body = body.replace(shown, f'{shown} width="{width}" height="{height}" loading="lazy"')
     return body
 
 
@@ -90,7 +88,7 @@ def complete_page(app, pagename, templatename, context, doctree):
         context["description"] = description(doctree)
         for wrong, right in ACCESSIBLE.items():
             context["body"] = context["body"].replace(wrong, right)
-        context["body"] = sized(app, context["body"], doctree)
+        context["body"] = sized(context["body"], doctree)
     context["social_preview"] = urljoin(app.config.html_baseurl, PREVIEW)
     if context.get("page_source_suffix") != ".ipynb":  # nothing that Colab and Binder could open
         context["header_buttons"] = [

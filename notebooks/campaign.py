@@ -362,7 +362,9 @@ def check(runs, out):
                 f"It has: {', '.join(sorted(known))}."
             )
         for key in NAMES.keys() & parameters.keys():
-            if parameters[key] not in list(NAMES[key]):  # a list is in no dict, but says so loudly
+            if parameters[key] not in list(
+                NAMES[key]
+            ):  # no dict can be asked for a list or a table
                 raise ValueError(
                     f"Run {name!r}: unknown {key} {parameters[key]!r}. Expected one of: "
                     f"{', '.join(NAMES[key])}."
