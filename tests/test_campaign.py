@@ -789,23 +789,27 @@ def test_each_rung_of_the_ladder_adds_to_the_one_before(size):
 FAIR = ("mixer_tiny", "fnet_tiny", "fnet_tiny_lecun", "gmlp_tiny", "vit_tiny", "cnn_tiny")
 
 
-def test_what_is_taught_differs_in_nothing_but_the_teacher():
+def test_what_is_taught_differs_in_nothing_but_the_target():
     kinds = {}
     for name, row in campaign.read_campaign().items():
-        if found := re.match(r"small-(taught-.+|teacher)-seed(\d)", name):
+        if found := re.match(r"small-(taught-.+|teacher|smoothed[\d.]+)-seed(\d)", name):
             assert row.pop("seed") == int(found[2])
             changes = row.pop("changes")
-            learns = {key: changes.pop(key, 0) for key in ("distillation", "hard_distillation")}
+            ways = ("distillation", "hard_distillation", "label_smoothing")
+            learns = {key: changes.pop(key, 0) for key in ways}
             learns["teacher"] = row.pop("teacher", None)
             kept = {key: row.pop(key, None) for key in ("predictions", "weights")}
             assert kept["weights" if found[1] == "teacher" else "predictions"]
             kinds.setdefault(found[1], []).append((learns, row | {"changes": changes}))
-    assert [len(rows) for rows in kinds.values()] == [1, 3, 3, 3, 3, 3, 3]
-    (teacher,), labels, *taught = kinds.values()
+    assert [len(rows) for rows in kinds.values()] == [1, 3, 3, 3, 3, 3, 3, 3, 3]
+    (teacher,), labels, *taught, half, tenth = kinds.values()
     assert all(row == teacher[1] for rows in kinds.values() for _, row in rows)
     assert all(learns == teacher[0] for learns, _ in labels)
     assert all(learns["teacher"] for rows in taught for learns, _ in rows)
     assert [rows[0][0]["distillation"] for rows in taught] == [1, 1, 1, 1, 0.5]
+    assert all(learns["label_smoothing"] == 0 for rows in taught for learns, _ in rows)
+    for share, rows in ((0.5, half), (0.1, tenth)):
+        assert all(learns == {**teacher[0], "label_smoothing": share} for learns, _ in rows)
 
 
 def test_half_of_the_images_is_new_to_the_teacher():
