@@ -2,8 +2,8 @@
 
     TIMM_PYTHON=/path/to/python python -m benchmarks.against_timm
 
-timm has the advantage: its images come normalised and resized, and it drops nothing out. A step of
-mixlib's holds the whole published pipeline. The programs take turns, each in its own process.
+timm has the advantage: its images come normalised and resized, and it has no dropout. A step of
+mixlib's includes the whole published pipeline. The programs take turns, each in its own process.
 """
 
 import contextlib

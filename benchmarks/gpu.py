@@ -1,4 +1,4 @@
-"""What an epoch takes on a GPU, and what its kernels do. The images are made up."""
+"""What an epoch takes on a GPU, and what its kernels do. The images are synthetic."""
 
 import collections
 import os
@@ -35,7 +35,7 @@ KINDS = {
 
 
 class Profile(keras.callbacks.Callback):
-    """Ends a training after its first epoch and some more, and one in which it takes a profile."""
+    """Lets the first epoch and `epochs` more pass, profiles another, and ends the training."""
 
     def __init__(self, epochs, steps_a_call, folder):
         super().__init__()
@@ -96,7 +96,7 @@ def made_up(images):
 
 
 def train(name, images, epochs, steps_a_call):
-    """A row of figures of a training that measures `epochs` epochs, and its kernels' seconds."""
+    """A row of figures of a training that measures `epochs` epochs, and kernel seconds per step."""
     recipe, precision = MODELS[name]
     keras.config.set_dtype_policy(precision)
     model = mixlib.create(name, num_classes=100, image_size=(32, 32))

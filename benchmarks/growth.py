@@ -52,7 +52,7 @@ def step(block, tokens):
 def one(block, tokens, rounds):
     """Seconds of a step, and the memory that building and running it takes, in a fresh process.
 
-    The backend's own memory is taken off: that of a step of the same block on 16 tokens.
+    The backend's own memory is subtracted: that of a step of the same block on 16 tokens.
     """
     step(block, 16)()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,4 +1,4 @@
-"""Answers of models: latency of one image, throughput of a batch; Keras and ONNX Runtime.
+"""Inference: latency of one image, throughput of a batch; Keras and ONNX Runtime.
 
 Keras exports these models to ONNX from the PyTorch backend, for a fixed number of images. So
 another process, with that backend, loads the weights and exports:

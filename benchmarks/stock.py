@@ -18,7 +18,7 @@ class ExtractPatches(layers.Layer):
 
 
 class AddPositions(layers.Layer):
-    """Add one learned vector a position."""
+    """Add one learned vector per position."""
 
     def build(self, shape):
         self.embeddings = self.add_weight(

@@ -31,7 +31,12 @@ def create(name, num_classes=100, image_size=32, preprocessing=None, **overrides
     Returns
     -------
     keras.Model
-        From images (batch, height, width, 3) of 0 to 255 to logits.
+        From images (batch, height, width, 3) of 0 to 255 to logits (batch, num_classes).
+
+    Raises
+    ------
+    ValueError
+        For an unknown name.
     """
     if name not in MODELS:
         raise ValueError(f"Unknown yardstick {name!r}. Expected one of: {', '.join(MODELS)}.")
@@ -72,7 +77,7 @@ class PerceptronBlock(keras.layers.Layer):
 class TransformerBlock(keras.layers.Layer):
     """Attention, then a perceptron, each with a norm before and a residual around it.
 
-    Dosovitskiy et al., An image is worth 16x16 words, 2020, equations 2 and 3.
+    Dosovitskiy et al., An Image is Worth 16x16 Words, 2021, equations 2 and 3.
     """
 
     def __init__(self, num_heads, mlp_dim, **kwargs):

@@ -3,8 +3,8 @@
     python book/halve_weights.py RUN …        names of runs in book/runs that have weights
 
 Biases, norms and the statistics of the images are few, and stay as they are. Keras reads both
-precisions. A rounded weight is off by a two-thousandth at most, unless it is tiny, which changes a
-few answers of 10,000; predictions.npz and the figures of a run are those of the unrounded weights.
+precisions. A rounded weight is off by a two-thousandth at most, unless it is tiny. That changes a
+few predictions in 10,000; predictions.npz and the figures of a run are those of the weights before.
 """
 
 import pathlib

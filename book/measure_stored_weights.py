@@ -51,7 +51,7 @@ def dataset_of(run):
     """The data that a run was trained on."""
     name, metrics = run.metrics["dataset"], run.metrics
     train_size = metrics["train_images"] + metrics["validation_images"]
-    # A part of the images is drawn; all of them stay in their own order.
+    # Asking for a size reorders the images; without one they keep their own order.
     for sizes in ((train_size, metrics["test_images"]), (train_size,), ()):
         dataset = mixlib.data.load(name, *sizes)
         if dataset.checksum() == metrics["dataset_sha256"]:

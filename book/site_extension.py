@@ -1,4 +1,4 @@
-"""What the site has beyond its theme: figures for light and dark, and a description a page."""
+"""What the site has beyond its theme: figures for light and dark, and page descriptions."""
 
 import os
 import pathlib
@@ -36,7 +36,7 @@ def set_address(app, config):
 def read_side_by_side(app, config):
     """Run up to four notebooks at a time: Jupyter Book reads one page after the other."""
     app.parallel = min(4, os.cpu_count() or 1)
-    # Two number and copy when all is read, one writes LaTeX; none of them says that it bears this.
+    # Two number and copy after all is read, one writes LaTeX; none declares itself parallel-safe.
     for name in ("sphinx_multitoc_numbering", "sphinx-mathjax-offline", "sphinx_jupyterbook_latex"):
         app.extensions[name].parallel_read_safe = True
 

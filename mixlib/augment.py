@@ -16,12 +16,12 @@ CIFAR100_VARIANCE = (4647.182, 4276.089, 4958.747)
 
 @keras.saving.register_keras_serializable("mixlib")
 class ResizeFlipZoom(Layer):
-    """Resize images; in training also mirror and zoom each at random, all by one interpolation.
+    """Resize images; in training also mirror and zoom each at random, all in one pass.
 
     ``(batch, height, width, channels) -> (batch, image_size, image_size, channels)``. The numbers
     are those of Keras' `Resizing`, `RandomFlip` and `RandomZoom` in a row: bilinear, with reflected
-    edges. All three are linear, and treat rows and columns apart. So each image takes two small
-    matrix products, one over its rows and one over its columns, instead of three passes.
+    edges. All three are linear and separable. So each image takes two small matrix products, one
+    over its rows and one over its columns, instead of three passes.
 
     Parameters
     ----------
@@ -30,9 +30,10 @@ class ResizeFlipZoom(Layer):
     horizontal_flip : bool
         Whether to mirror images left to right, with probability one half.
     zoom : float
-        Height and width are scaled, each by its own random factor in 1 ± `zoom`, from 0 to below 1.
+        At least 0 and below 1. The visible height and width are scaled, each by its own random
+        factor in 1 ± `zoom`: above 1 zooms out.
     seed : int, optional
-        Of flip and zoom. Default: drawn from Keras' global seed.
+        Of flip and zoom. Default: a random one, which `keras.utils.set_random_seed` determines.
 
     Raises
     ------
@@ -52,7 +53,7 @@ class ResizeFlipZoom(Layer):
         self.generator = keras.random.SeedGenerator(seed)
 
     def call(self, images, training=None):
-        # Only a plain True augments: so model(images) gives the same logits at every call.
+        # Only training=True augments, so that model(images) always gives the same logits.
         images = ops.cast(images, self.compute_dtype)
         new_height, new_width = self.compute_output_shape(images.shape)[1:3]
         _, height, width, channels = images.shape
@@ -71,7 +72,7 @@ class ResizeFlipZoom(Layer):
         return ops.transpose(ops.reshape(x, (-1, new_width, new_height, channels)), (0, 2, 1, 3))
 
     def draw(self, batch):
-        """Draw who is mirrored (bool), and factors for height and width; each (batch, 1)."""
+        """Sample what is mirrored (bool), and factors for height and width; each (batch, 1)."""
         flip = keras.random.uniform((batch, 1), seed=self.generator) < 0.5 * self.horizontal_flip
         factors = (
             keras.random.uniform((batch, 1), 1 - self.zoom, 1 + self.zoom, seed=self.generator)
@@ -125,9 +126,10 @@ class RandomAffine(Layer):
     shear : float
         Largest horizontal shear either way: columns moved per row.
     scale : float
-        Height and width are scaled, each by its own random factor in 1 ± `scale`.
+        The visible height and width are scaled, each by its own random factor in 1 ± `scale`: above
+        1 zooms out.
     seed : int, optional
-        Default: drawn from Keras' global seed.
+        Default: a random one, which `keras.utils.set_random_seed` determines.
 
     Raises
     ------
@@ -170,7 +172,7 @@ class RandomAffine(Layer):
         )
 
     def draw(self, batch, height, width):
-        """Draw, for each image, from where in the image each new pixel comes.
+        """Sample, for each image, the map from new pixels to the places that they come from.
 
         Returns
         -------
@@ -207,11 +209,14 @@ def augmentation(colour=0.0, erasing=0.0, seed=None, **affine):
     Parameters
     ----------
     colour : float
-        Brightness, contrast and saturation each change by up to this share, from 0 to 1.
+        From 0 to 1. Brightness changes by up to `colour` / 2 of the whole range, contrast by a
+        factor in 1 ± `colour`, saturation by one from (1 - `colour`) / (1 + `colour`) to its
+        inverse.
     erasing : float
-        Share of the images that lose a random box of up to a third of their area.
+        Share of the images in which a random box of up to a third of the area becomes grey.
     seed : int, optional
-        The three draw from this one and the next two. Default: drawn from Keras' global seed.
+        Of the warp; colours and erasing take the next two. Default: random ones, which
+        `keras.utils.set_random_seed` determines.
     **affine
         Arguments of `RandomAffine`.
 
@@ -226,7 +231,7 @@ def augmentation(colour=0.0, erasing=0.0, seed=None, **affine):
     ----------
     Zhong et al., Random erasing data augmentation, 2017.
     """
-    # Layers of one seed would draw alike: whoever is turned far would be bright, too.
+    # Layers of one seed would sample alike: an image turned far would be bright, too.
     seeds = [None if seed is None else seed + index for index in range(3)]
     layers = [RandomAffine(**affine, seed=seeds[0], dtype="float32", name="affine")]
     if colour:
@@ -254,7 +259,7 @@ def augmentation(colour=0.0, erasing=0.0, seed=None, **affine):
 
 @keras.saving.register_keras_serializable("mixlib")
 class _InTrainingOnly(keras.Sequential):
-    """Layers that act where training is said. Keras' own augment when nothing is said, too."""
+    """Layers that act with training=True only. Keras' own augment by default, too."""
 
     def call(self, inputs, training=False, **kwargs):
         return super().call(inputs, training=training, **kwargs)
@@ -264,8 +269,8 @@ class _InTrainingOnly(keras.Sequential):
 class Normalization(keras.layers.Normalization):
     """`keras.layers.Normalization` that reads mean and variance from its weights at every call.
 
-    Keras' own keeps a copy of them, which `set_weights` does not renew: a clone with all weights
-    of another model would give other answers.
+    Keras' own keeps a copy of them, which `set_weights` does not update: a clone with all weights
+    of another model would give other outputs.
 
     Parameters
     ----------
@@ -314,7 +319,7 @@ def normalization(mean=CIFAR100_MEAN, variance=CIFAR100_VARIANCE):
     Parameters
     ----------
     mean, variance : sequence of float
-        One value a channel. Default: CIFAR-100's training images.
+        One per channel, of pixel values from 0 to 255. Default: CIFAR-100's training images.
 
     Returns
     -------
@@ -348,16 +353,17 @@ def preprocessing(
     horizontal_flip : bool
         Whether to mirror images left to right, with probability one half.
     zoom : float
-        Height and width are scaled, each by its own random factor in 1 ± `zoom`. 0 for none.
+        As for `ResizeFlipZoom`. 0 for none.
     mean, variance : sequence of float
-        Statistics to normalise with, one value a channel.
+        Statistics to normalise with, one value per channel, of pixel values from 0 to 255.
     seed : int, optional
-        Seed of flip and zoom. Default: drawn from Keras' global seed.
+        As for `ResizeFlipZoom`.
 
     Returns
     -------
     keras.Sequential
-        Takes images of 0 to 255, shape (batch, height, width, channels).
+        From images of 0 to 255, shape (batch, height, width, channels), to normalised ones of the
+        new size.
 
     References
     ----------

@@ -36,8 +36,8 @@ def explore(model, pictures, class_names):
 
     The picture can be painted on, patches can be taken away, and a picture of one's own can take
     its place; the page shows the classes, before and after, and how far a change has come after
-    every block. All is computed in the browser, nothing is fetched or sent. Matrices travel as a
-    byte a weight, see `quantize`. This is for small models: those of ImageNet's size would take
+    every block. All is computed in the browser, nothing is fetched or sent. Matrices take one byte
+    per weight, see `quantize`. This is for small models: those of ImageNet's size would take
     minutes to load, and seconds to answer.
 
     Parameters
@@ -47,7 +47,7 @@ def explore(model, pictures, class_names):
     pictures : dict
         From a name to an image: uint8, of the size that the model takes.
     class_names : sequence of str
-        One a score.
+        One per class, in the order of the logits.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def _base64(content):
 
 
 def quantize(matrix, bits=8):
-    """Round a matrix to few whole numbers, with a scale for each column.
+    """Round a matrix to integers of few bits, with a scale for each column.
 
     The largest magnitude of a column becomes the largest whole number, ``2 ** (bits - 1) - 1``.
 
@@ -130,6 +130,11 @@ def quantize(matrix, bits=8):
     scales : numpy.ndarray
         float32, shape (columns,): ``integers * scales`` is the matrix, rounded.
 
+    Raises
+    ------
+    ValueError
+        When `bits` is out of range.
+
     References
     ----------
     Krishnamoorthi, Quantizing deep convolutional networks for efficient inference, 2018, section
@@ -145,7 +150,7 @@ def quantize(matrix, bits=8):
 def program(model):
     """List the steps by which a model gets from an image to its scores.
 
-    A step takes a matrix and gives one, with a row a token. The kinds:
+    A step takes a matrix and gives one, with one row per token. The kinds:
 
     - ``scale``: each colour times ``factors``, plus ``offsets``; of an image
     - ``patches``: cut the image into patches of ``size`` pixels a side, a row each
@@ -155,7 +160,7 @@ def program(model):
     - ``gelu``: in its ``form``, "exact" or "tanh"
     - ``transpose``: rows and columns change places
     - ``gate``: the left half of the columns times a mix of the rows of the right half, which is
-      normed (``gamma``, ``beta``, ``epsilon``), multiplied by ``kernel`` and raised by ``bias``
+      normalised (``gamma``, ``beta``, ``epsilon``), times ``kernel``, plus ``bias``
     - ``fourier``: real part of the two-dimensional transform, with ``norm`` as NumPy calls it
     - ``keep`` and ``add``: set a copy aside; add what was last set aside
     - ``show``: the tokens, as the blocks take and give them, under a ``name``
@@ -175,8 +180,8 @@ def program(model):
     Raises
     ------
     ValueError
-        When the model has layers of other kinds, or preprocessing that does more at inference than
-        scale each colour.
+        When the model has layers of other kinds or with other options, or preprocessing that does
+        more at inference than scale each colour.
     """
     layers = list(model.layers)
     cut = next((place for place, layer in enumerate(layers) if isinstance(layer, Patches)), None)
@@ -198,7 +203,7 @@ def program(model):
         else:
             raise ValueError(
                 f"The layer {layer.name!r} is a {type(layer).__name__}, which has no steps here. "
-                "Models of MixerBlock, GMLPBlock and FNetBlock have."
+                "Give a model of MixerBlock, GMLPBlock or FNetBlock layers."
             )
     return steps
 
@@ -216,7 +221,7 @@ def _scale(model, preprocessed):
             return {"step": "scale", "factors": _array(factors), "offsets": _array(offsets)}
     raise ValueError(
         "The model's preprocessing does more than scale each colour. Make the model in float32, "
-        "with preprocessing={'image_size': …}, of the size that the images have, or None."
+        "with preprocessing={'image_size': None}, which keeps the size of the images."
     )
 
 

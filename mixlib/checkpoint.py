@@ -1,4 +1,4 @@
-"""Taking a training up again: all that its next epoch depends on, in one file."""
+"""Resuming a training: all that its next epoch depends on, in one file."""
 
 import json
 import pathlib
@@ -10,14 +10,14 @@ import numpy as np
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Stores a training as it goes on, and takes it up again where it was stored.
+    """Stores a training while it runs, and resumes it from what was stored.
 
     The file holds the model's weights, the optimiser's variables, the history, and what the other
-    callbacks have counted. The random numbers of an epoch are not in it: they follow from the seed
-    and the number of the epoch. A new file is written beside the old one and then takes its place,
-    so an interruption at any moment leaves a whole one. Writing takes no more than a twentieth of
-    the time: where an epoch is short beside it, not every one is stored. The last epoch never is;
-    what comes of it is the caller's to keep.
+    callbacks have counted. No random state is in it: an epoch's random numbers follow from the seed
+    and the number of the epoch. A new file is written beside the old one and then replaces it, so
+    an interruption at any moment leaves a whole one. Writing takes no more than a twentieth of the
+    time: where epochs are shorter than that allows, some are not stored. The last one never is; its
+    result is the caller's to keep.
 
     Parameters
     ----------
@@ -26,11 +26,16 @@ class Checkpoint(keras.callbacks.Callback):
     training : dict
         What is trained, on what, how: ready for JSON. The file of another training is refused.
     history : dict
-        Lists that the training fills, a value an epoch. `restore` fills them from the file.
+        Lists that the training fills, one value per epoch. `restore` fills them from the file.
     callbacks : sequence of keras.callbacks.Callback
-        Those that decide by what they have seen. They come before this one in `fit`.
+        Stateful ones, such as early stopping, to store too. They come before this one in `fit`.
     writes : bool
-        False reads only: of the processes that share a training, one writes what all take up.
+        False only reads: of the processes that share a training, one writes what all resume from.
+
+    Raises
+    ------
+    ValueError
+        When `path` does not end in ``.npz``.
     """
 
     share = 0.05  # of the time that may go into writing
@@ -83,7 +88,7 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self._next = 0.0
         if self._counted is None:
-            if self.writes:  # the first weights, lest it be interrupted before an epoch is stored
+            if self.writes:  # the initial weights, in case it stops before an epoch is stored
                 self.save(0)
             return
         (counted, arrays), self._counted = self._counted, None
@@ -130,6 +135,11 @@ def epochs_done(path):
     Parameters
     ----------
     path : str or pathlib.Path
+
+    Raises
+    ------
+    ValueError
+        When the file can't be read.
     """
     path = pathlib.Path(path)
     return _read(path)[0]["epochs"] if path.exists() else 0

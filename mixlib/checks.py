@@ -7,14 +7,14 @@ import numpy as np
 
 
 def check_whole(name, value, least=1):
-    """Return `value` as an int, or raise ValueError when it is no whole number from `least` on."""
+    """Return `value` as an int, or raise ValueError unless it is an integer of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
         raise ValueError(f"{name} must be a whole number, {least} or more; got {value!r}.")
     return int(value)
 
 
 def height_and_width(image_size):
-    """Return both, from both or from one number, or raise ValueError when they are no sizes."""
+    """Return (height, width) from a pair or one number, or raise ValueError for other sizes."""
     sizes = image_size if isinstance(image_size, Iterable) else (image_size, image_size)
     if len(sizes) != 2:
         raise ValueError(f"image_size must be one number, or height and width; got {image_size!r}.")
@@ -22,7 +22,7 @@ def height_and_width(image_size):
 
 
 def check_labels(labels, images=None, classes=None, name="labels"):
-    """Return labels as an array, or raise ValueError unless they are classes, one an image."""
+    """Return labels as an array, or raise ValueError unless each image has one class index."""
     labels = np.asarray(labels)
     count = len(labels) if images is None else len(images)
     if labels.shape != (count,) or labels.dtype.kind not in "iu":

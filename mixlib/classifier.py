@@ -9,7 +9,7 @@ from mixlib.positions import PositionEmbedding
 
 @keras.saving.register_keras_serializable("mixlib")
 class Classifier(keras.Model):
-    """A functional model for images of one size, which says so to others."""
+    """A functional model for images of one size, which refuses others with a clear error."""
 
     def __call__(self, images, *args, **kwargs):
         self._check_size(images)
@@ -17,7 +17,7 @@ class Classifier(keras.Model):
 
     def call(self, images, training=None, mask=None):  # where JAX's fit and predict come in
         self._check_size(images)
-        # Said to every layer: some of Keras' own that preprocess images would train by default.
+        # Passed to every layer: some of Keras' own preprocessing layers default to training.
         return super().call(images, training=bool(training), mask=mask)
 
     def _check_size(self, images):

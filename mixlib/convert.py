@@ -20,9 +20,9 @@ from mixlib.positions import PositionEmbedding
 def from_timm(model, weights, head="load"):
     """Load a timm checkpoint of MLP-Mixer or gMLP.
 
-    timm's GELU is the exact one. It is the preset's for gMLP; a Mixer gives timm's numbers when it
-    is made with it: ``mixlib.create("mixer_b16", gelu="exact")``. Images have to be normalised as
-    the checkpoint's configuration in timm says.
+    timm uses the exact GELU, as the gMLP presets do. For timm's numbers, create a Mixer with it,
+    too: ``mixlib.create("mixer_b16", gelu="exact")``. Images have to be normalised as the
+    checkpoint's ``pretrained_cfg`` in timm says.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def from_google(model, path_or_mapping, head="load"):
 def from_transformers(model, weights):
     """Load the encoder blocks of a transformers FNet.
 
-    What a text model has besides them (embeddings of words, places and types with their norm and
+    What a text model has besides them (word, position and token-type embeddings with their norm and
     projection, pooler, language heads) is left out: the image model keeps its own stem, positions,
     embedding norm and projection, and head.
 
@@ -177,7 +177,8 @@ def resize_tokens(model, image_size):
     Exact: for the same size; from a size to a larger one and back; for tokens that are all alike,
     where weights mix them. Lost: detail finer than the smaller grid, in the mixing; the patches
     show other details than those the stem has learned; and FNet has no weights to resample: its
-    waves span the new grid, and its outputs grow with it. Train on at the new size.
+    waves span the new grid and, with ``fourier_norm="backward"``, its outputs grow with it.
+    Fine-tune at the new size.
 
     Parameters
     ----------

@@ -11,11 +11,11 @@ from mixlib.blocks import FourierTransform, SpatialGatingUnit
 def count_flops(model):
     """Count the floating-point operations of one forward pass of one image.
 
-    A multiply-add counts as two. What counts is `Dense`, `Conv2D`, `DepthwiseConv2D` and
-    `MultiHeadAttention` of Keras, the mixing of tokens in gates, and Fourier transforms: by the
-    fast algorithm, 5/2 n log2 n operations for n real values. Norms, activations and sums do not,
-    as is usual; they take time all the same. Nor do other layers. One that is used twice counts
-    once.
+    A multiply-add counts as two. Counted are Keras' `Dense`, `Conv2D`, `DepthwiseConv2D` and
+    `MultiHeadAttention`, the mixing of tokens in gates, and Fourier transforms, either
+    implementation at the 5/2 n log2 n operations that the fast algorithm takes for n real values.
+    Biases, norms, activations and additions are not, as is usual; they take time all the same. Nor
+    are other layers, or subclasses of these. A layer that is used twice counts once.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ _OPERATIONS = {
 
 
 def count_parameters(model):
-    """Count the weights of a model that training changes.
+    """Count the trainable parameters of a model.
 
     Parameters
     ----------

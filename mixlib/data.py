@@ -1,8 +1,8 @@
 """Data sets: small colour images as uint8 arrays, with integer labels and class names.
 
 ``cifar100`` and ``cifar10`` are read from ``$MIXLIB_DATA_DIR/<name>.npz`` where that file exists,
-else through ``keras.datasets``, which downloads them once. ``shapes`` is drawn on the spot and
-needs no network. `from_folder` reads images of your own.
+else through ``keras.datasets``, which downloads them once. ``shapes`` is generated on the spot
+and needs no network. `from_folder` reads images of your own.
 """
 
 import dataclasses
@@ -69,7 +69,8 @@ class Dataset:
     Raises
     ------
     ValueError
-        When an array has another type or shape, or a label is out of range.
+        When an array has another type or shape, a label is out of range, or the files are not one
+        per image.
     """
 
     name: str
@@ -134,10 +135,10 @@ def load(name, train_size=None, test_size=None, seed=0):
     ----------
     name : {"cifar100", "cifar10", "shapes"}
     train_size, test_size : int, optional
-        How many images to take, drawn evenly from the classes. A smaller part is contained in a
-        larger one of the same seed, and begins with the training images that `validation_split` of
-        that seed would set aside from all. Default: all; for ``shapes`` 10,000 and 2,000. Any
-        number of these can be asked for, and each gives other images.
+        How many images to take, sampled evenly from the classes. A smaller part is contained in a
+        larger one of the same seed, and the training part begins with the images that
+        `validation_split` with that seed would hold out from all. Default: all; for ``shapes``
+        10,000 and 2,000. Of these any number can be generated, and each number gives other images.
     seed : int
         Chooses the part; for ``shapes``, the images.
 
@@ -177,26 +178,26 @@ def load(name, train_size=None, test_size=None, seed=0):
 
 
 def from_folder(folder, image_size=32, test_fraction=0.2, seed=0):
-    """Read a folder of images, one subfolder a class, and set a test part aside.
+    """Read a folder of images, one subfolder per class, and hold out a test part.
 
-    Subfolders and files whose name begins with a dot are passed over, and so are files that are no
-    images by their ending. All images are held in memory, in one size: see `read_image`.
+    Subfolders and files whose name begins with a dot are skipped, and so are files without one of
+    the extensions in `IMAGE_ENDINGS`. All images are held in memory, in one size: see `read_image`.
 
     Parameters
     ----------
     folder : str or pathlib.Path
-        Each of its subfolders holds the images of one class and is named like it.
+        Each of its subfolders holds the images of one class and is named after it.
     image_size : int or tuple of int
-        Height and width that the images are brought to, in pixels.
+        Height and width that the images are resized to, in pixels.
     test_fraction : float
-        Share of the images of every class that is set aside for the test.
+        Share of the images of every class that is held out for the test, between 0 and 1.
     seed : int
         Chooses the test images, and the order of all.
 
     Returns
     -------
     Dataset
-        Named like the folder; the classes in alphabetical order, the images in random order.
+        Named after the folder; the classes in alphabetical order, the images in random order.
 
     Raises
     ------
@@ -204,7 +205,7 @@ def from_folder(folder, image_size=32, test_fraction=0.2, seed=0):
         When there is no such folder.
     ValueError
         When there are fewer than two classes, a class has no images or too few for both parts, or
-        images in folders of its own, or files are damaged; the message names them.
+        has images both directly and in subfolders, or files are damaged; the message names them.
     """
     folder = pathlib.Path(folder).expanduser()
     if not folder.is_dir():
@@ -249,18 +250,17 @@ _DAMAGE = OSError, SyntaxError, ValueError, TypeError, struct.error
 
 
 def read_image(path, image_size):
-    """Read an image file as a model is to see it: upright, its middle, small, in three channels.
+    """Read an image file as a model is to see it: upright, centre-cropped, resized, in RGB.
 
-    The picture is turned as the camera noted (Exif), cropped to the proportions of `image_size`
-    around its middle, and resized with a filter that averages over all pixels (Lanczos).
-    Transparency is dropped.
+    The picture is rotated as its Exif orientation says, centre-cropped to the aspect ratio of
+    `image_size`, and resized with an antialiasing filter (Lanczos). Transparency is dropped.
 
     Parameters
     ----------
     path : str or pathlib.Path
-        Of a file in a format that Pillow reads, with 8 bits a channel.
+        A file in a format that Pillow reads.
     image_size : int or tuple of int
-        Height and width to bring it to, in pixels.
+        Height and width to resize it to, in pixels.
 
     Returns
     -------
@@ -272,7 +272,7 @@ def read_image(path, image_size):
     FileNotFoundError
         When there is no such file.
     ValueError
-        When the file is damaged, no image, or has more than 8 bits a channel.
+        When the file is damaged, is no image, or is grey with more than 8 bits per pixel.
     """
     from PIL import Image, ImageOps  # here, since training needs no image files
 
@@ -360,7 +360,7 @@ def validation_split(labels, fraction=0.1, seed=0):
 
 
 def _stratified_order(labels, seed):
-    """Order the indices so that every prefix holds the classes in proportion, at random within."""
+    """Order the indices at random, but so that every prefix holds the classes in proportion."""
     random = np.random.RandomState(seed)
     shuffled = random.permutation(len(labels))
     grouped = shuffled[np.argsort(labels[shuffled], kind="stable")]  # class by class
@@ -413,9 +413,9 @@ def draw_shapes(size, seed=0):
     """Draw images of one coloured shape in one quarter of the picture.
 
     The 100 classes are 5 colours x 5 forms x 4 places. Position and size within the quarter, the
-    tint, the background and the noise vary. Moving an image by half its width (with wrap-around)
-    gives an equally likely image of another class, so that a model which cannot tell places apart
-    is right at most one time in four.
+    tint, the background and the noise vary. Shifting an image by half its side, across or down
+    (with wrap-around), gives an equally likely image of another class, so a model that cannot tell
+    places apart is right at most one time in four.
 
     Parameters
     ----------

@@ -8,15 +8,15 @@ import keras
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """What of each batch this process feeds.
+    """The part of each batch that this process feeds.
 
     Parameters
     ----------
     devices : int
-        Of all processes together.
+        Number of devices of all processes together.
     processes : int
     process : int
-        Number of this one, from 0.
+        Index of this process, from 0.
     """
 
     devices: int = 1

@@ -140,8 +140,8 @@ class FNetLayer(_ExampleLayer):
 class gMLPLayer(_ExampleLayer):  # noqa: N801 (the published name)
     """The example's gMLP layer, ``(batch, tokens, channels) -> (batch, tokens, channels)``.
 
-    It adds the normalised input, not the input, to its output, so that a stack of it is post-norm
-    and the input's scale is lost; and its gate starts from random weights instead of near zero.
+    It adds the normalised input, not the input, to its output, so that a stack of such layers is
+    post-norm and the input's scale is lost; and its gate's weights start random, not near zero.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What most layers of mixlib share."""
+"""The base class of most layers of mixlib."""
 
 import inspect
 
@@ -8,8 +8,8 @@ import keras
 class Layer(keras.layers.Layer):
     """A layer that keeps the shape of its input, and whose arguments are its configuration.
 
-    Each argument of ``__init__`` is kept as an attribute of the same name. A class that derives
-    from such a layer names its own arguments, and passes the others on as ``**kwargs``.
+    A subclass must keep each argument of its ``__init__`` as an attribute of the same name. Its
+    own subclasses name only their new arguments, and pass the others on as ``**kwargs``.
     """
 
     def compute_output_shape(self, input_shape):

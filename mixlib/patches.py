@@ -25,7 +25,8 @@ class Patches(Layer):
     Raises
     ------
     ValueError
-        When the input is not a batch of images of known size, or the patch size does not divide it.
+        When `patch_size` is not positive or does not divide the images, or the input is not a batch
+        of images of known size.
 
     References
     ----------
@@ -83,7 +84,7 @@ def num_patches(image_size, patch_size):
 
 
 def unpatchify(patches, patch_size, image_size):
-    """Put flattened patches together to images: the inverse of `Patches`.
+    """Assemble images from flattened patches: the inverse of `Patches`.
 
     Parameters
     ----------

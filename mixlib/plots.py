@@ -63,12 +63,12 @@ def overview(size=8):
     The portrait is cut into patches. One column of them then goes through each way of mixing. Every
     line is a weight, as strong as its magnitude, blue or orange by its sign. Patches are added up
     by these weights; at the gate, which opens where the sum is large, each is multiplied by its
-    sum. What a model would learn is drawn at random here.
+    sum. What a model would learn is random here.
 
     Parameters
     ----------
     size : int
-        Patches a side.
+        Patches per side.
 
     Returns
     -------
@@ -134,9 +134,9 @@ def images(pictures, titles=None, columns=8, size=1.2):
         Shape (n, height, width, channels); uint8 from 0 to 255, or floats, which are scaled to the
         range that all of them span.
     titles : sequence of str, optional
-        One an image.
+        One per image.
     columns : int
-        Images a row.
+        Images per row.
     size : float
         Width of an image, in inches.
 
@@ -163,7 +163,7 @@ def images(pictures, titles=None, columns=8, size=1.2):
 
 
 def class_examples(pictures, labels, class_names):
-    """Show images of every class, a row a class: the first eight, or all that there are.
+    """Show images of every class, one row per class: the first eight, or all that there are.
 
     Parameters
     ----------
@@ -304,7 +304,7 @@ def learning_curves(histories, published=None):
 
 
 def ladder(runs):
-    """Show what each ingredient of a recipe adds: each run's validation accuracy against the last.
+    """Show what each ingredient of a recipe adds: each validation accuracy against the one before.
 
     Parameters
     ----------
@@ -315,7 +315,7 @@ def ladder(runs):
     Returns
     -------
     matplotlib.figure.Figure
-        A row a run, the first on top. A bar leads from the accuracy before to the new one, blue
+        One row per run, the first on top. A bar leads from the accuracy before to the new one, blue
         where it is higher and orange where it is lower; the difference stands beside it.
     """
     accuracies = [100 * run.metrics["validation_top_1"] for run in runs]
@@ -410,7 +410,7 @@ def confusion_matrix(counts, class_names):
     Parameters
     ----------
     counts : array
-        Shape (classes, classes): row of the true class, column of the answer.
+        Shape (classes, classes): a row per true class, a column per predicted one.
     class_names : sequence of str
 
     Returns
@@ -488,7 +488,7 @@ def channel_histograms(pixels, mean, variance):
     pixels : numpy.ndarray
         uint8 images of shape (n, height, width, 3).
     mean, variance : sequence of float
-        One value a channel, in pixel values.
+        One per channel, of pixel values from 0 to 255.
 
     Returns
     -------
@@ -545,12 +545,12 @@ def mosaic(maps, columns=8, limit=None, title=None, label=None, axes=None):
     maps : array
         Shape (n, rows, columns).
     columns : int
-        Maps a row.
+        Maps per row.
     limit : float, optional
         Value of the strongest colour. Default: each map's own largest magnitude.
     title : str, optional
     label : str, optional
-        What the values are. With it, a scale is drawn beside.
+        What the values are. With it, a colour bar is drawn.
     axes : matplotlib.axes.Axes, optional
         Where to draw. Default: a new figure.
 
@@ -580,9 +580,9 @@ def mosaic(maps, columns=8, limit=None, title=None, label=None, axes=None):
 
 
 def position_similarity(embeddings, rows):
-    """Show how similar the embedding of each place is to those of all places, a map a place.
+    """Show how similar the embedding of each position is to all others, one map per position.
 
-    The similarity is the cosine after the mean over all places is taken off.
+    The similarity is the cosine after the mean over all positions is subtracted.
 
     Parameters
     ----------

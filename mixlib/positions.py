@@ -24,8 +24,9 @@ class PositionEmbedding(Layer):
     Raises
     ------
     ValueError
-        When the input is not (batch, tokens, channels), is longer than the positions allow, or has
-        another number of channels than the layer was built for.
+        When `sequence_length` is not positive, or the input is not (batch, tokens, channels), is
+        longer than `sequence_length`, or has another number of channels than the layer was built
+        for.
 
     References
     ----------

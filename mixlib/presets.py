@@ -41,7 +41,7 @@ class Preset:
     dropout_rate : float
         Before the head.
     stochastic_depth_rate : float
-        Of the last block; the rate rises linearly from 0 at the first, and is 0 for a single one
+        Of the last block; the rate rises linearly from 0 at the first, so a single block has 0
         (papers' models only).
     preprocessing : Mapping or None
         Arguments of `mixlib.augment.preprocessing` for the model that takes raw images of 0 to 255;
@@ -91,8 +91,8 @@ def _layers(preset, tokens):
         return [*stack, blocks.LayerNorm(epsilon=1e-6, name="head_norm")]
     if family != "fnet":
         return stack
-    # FNet normalises and projects its embeddings before the first block. Its code starts the
-    # projection by LeCun's rule. Here it starts as the blocks do; their first norm evens it out.
+    # FNet normalises and projects its embeddings before the first block. Its code initialises the
+    # projection LeCun-normal; here it is as the blocks are. Their first norm evens that out.
     initializer = blocks.fnet.fnet_initializer(preset.block["kernel_initializer"])
     projection = {"kernel_initializer": initializer, "name": "embedding_projection"}
     norm = blocks.LayerNorm(epsilon=1e-12, name="embedding_norm")
@@ -209,10 +209,10 @@ def create(name, num_classes=None, image_size=None, preprocessing=None, **overri
         zoom for ``*_tiny``, normalisation for ``mixer``, ``fnet`` and ``gmlp``, nothing for the
         others, whose images the caller has normalised). False for nothing.
     **overrides
-        Other fields of the row (``num_blocks``, ``hidden_dim``, ``patch_size``,
-        ``positional_encoding``, ``dropout_rate``, ``stochastic_depth_rate``) or arguments of its
-        blocks (``gelu``, ``mlp_dim``, …) to change. ``dropout_rate`` sets the rate in the blocks
-        and before the head.
+        Other fields of the preset to change (``num_blocks``, ``hidden_dim``, ``patch_size``,
+        ``positional_encoding``, ``dropout_rate`` and, but for ``keras_*``,
+        ``stochastic_depth_rate``), or arguments of its blocks (``gelu``, ``mlp_dim``, …).
+        ``dropout_rate`` sets the rate in the blocks and before the head.
 
     Returns
     -------
@@ -292,8 +292,8 @@ def list_presets():
     Returns
     -------
     pandas.DataFrame
-        A row a preset: family, sizes, trainable parameters, floating-point operations of one image
-        in units of 1e9 (see `mixlib.costs.count_flops`), and source.
+        One row per preset: family, sizes, trainable parameters, GFLOPs (1e9 operations of one
+        forward pass, see `mixlib.costs.count_flops`), and source.
     """
     import pandas as pd  # here, since training needs no tables
 

@@ -20,41 +20,44 @@ class Recipe:
     epochs : int
         At most; early stopping may end a training sooner.
     batch_size : int
-        Images a step.
+        Images per step.
     drop_incomplete : bool
         Whether the last images of an epoch, too few for a batch, are left out. The step is then
         compiled for one shape only.
     learning_rate : float
-        At the start of the schedule "plateau", at the top of the schedule "cosine".
+        Initial rate of the schedule "plateau", peak rate of the schedule "cosine".
     learning_rates : Mapping
-        Learning rates of single models, by model name. For these `learning_rate` does not count:
-        to change it for all, give ``learning_rates={}`` too.
+        Learning rates of single models, by model name. They take precedence over `learning_rate`:
+        to change it for all, give ``learning_rates={}``, too.
     weight_decay : float
         Of AdamW: each step shrinks the weights by this share, times the learning rate.
     independent_decay : bool
-        Whether the share is not multiplied by the learning rate: see
+        Whether weight decay is not multiplied by the learning rate: see
         `mixlib.training.IndependentAdamW`.
     decayed : {"all", "kernels"}
         What weight decay shrinks: all weights, or all but biases and the norms' scales and shifts.
     clip_norm : float or None
-        Gradients longer than this, all weights together, are scaled down to it. None: never.
+        Largest global norm of the gradients; larger ones are scaled down to it. None: no clipping.
     schedule : {"plateau", "cosine"}
-        How the learning rate falls. "plateau": when the validation loss stalls, which ends the
-        training too. "cosine": along half a cosine, to zero after all epochs.
+        How the learning rate falls. "plateau": in steps, when the validation loss stalls; training
+        stops early when that does not help. "cosine": along half a cosine, to zero after all
+        epochs.
     warmup_epochs : float
-        With "cosine": for so many epochs the learning rate first rises from zero.
+        With "cosine": epochs in which the learning rate first rises linearly from zero, at most
+        half of all.
     reduce_factor, reduce_patience : float, int
         With "plateau": the learning rate is multiplied by the factor after that many epochs without
         a lower validation loss.
     stop_patience : int
         With "plateau": training stops after that many epochs without a lower validation loss.
     restore_best : bool
-        With "plateau": whether the weights of the epoch with the lowest validation loss count, and
-        not the last ones.
+        With "plateau": whether training ends with the weights of the epoch with the lowest
+        validation loss, not with the last ones.
     ema : float
-        With "cosine": the weights are averaged, and the average takes their place after the last
-        epoch. Steps count less the older they are: by a factor of e for this share of the training.
-        0 for no average. Under a rate that falls to zero it ends next to the last weights.
+        With "cosine": time constant of an exponential moving average of the weights, as a share of
+        the training: a step that is older by it counts less by a factor of e. The average replaces
+        the weights after the last epoch; since the rate falls to zero, it ends close to them. 0 for
+        no average.
     label_smoothing : float
         Share of the target that is spread over all classes.
     augmentation : Mapping
@@ -62,24 +65,24 @@ class Recipe:
         what the model itself does. Empty for none.
     mixup, cutmix : float
         Shares of the images that are blended with another, and that get a box of another; their
-        targets are mixed alike. Weights of a blend come from Beta(0.8, 0.8), as in DeiT's code;
-        shares that a box leaves from Beta(1, 1), as in the paper on CutMix.
+        targets are mixed accordingly. Blending weights are sampled from Beta(0.8, 0.8), as in
+        DeiT's code; the share that a box leaves from Beta(1, 1), as in the CutMix paper.
     distillation : float
         Share of the target that a teacher gives: what `run_experiment`'s ``teacher`` says of the
         same image, augmented and mixed as it is. With 1 the labels do not count.
     hard_distillation : bool
-        Whether of that only the class which the teacher finds most probable counts, not its
-        probabilities.
+        Whether the teacher's most probable class is the target, not its probabilities.
     validation : {"stratified", "last"}
-        Which training images validate: the same share of every class, drawn at random from the
-        seed, or the last ones.
+        Which training images are held out for validation: the same share of every class, sampled
+        with the seed, or the last ones.
     validation_fraction : float
-        Share of the training images that validate.
+        Share of the training images that is held out.
 
     Raises
     ------
     ValueError
-        When a field is out of range, or belongs to the other schedule.
+        When a field is out of range or belongs to the other schedule, or fields contradict
+        each other.
 
     References
     ----------

@@ -1,8 +1,8 @@
 """What a full training leaves behind, and reading it back.
 
-A run is a folder with ``metrics.json`` (what was trained, how, on which machine, and what came of
-it), ``history.csv`` (a row an epoch) and, when papermill ran it, ``log.ipynb``. Where a chapter
-looks into the trained model there are ``model.weights.h5`` and ``predictions.npz`` too.
+A run is a folder with ``metrics.json`` (what was trained, how, on which machine, with what result),
+``history.csv`` (one row per epoch) and, when papermill ran it, ``log.ipynb``. Where a chapter looks
+into the trained model there are ``model.weights.h5`` and ``predictions.npz``, too.
 """
 
 import ast
@@ -45,7 +45,7 @@ class Run:
     metrics : dict
         From ``metrics.json``; accuracies between 0 and 1.
     history : dict
-        From ``history.csv``: a list of floats a column, a value an epoch.
+        From ``history.csv``: one list of floats per column, one value per epoch.
     """
 
     name: str
@@ -67,7 +67,8 @@ class Run:
     def published(self):
         """What the published example states for the run's model and number of epochs.
 
-        A dict with ``top_1`` and ``top_5``, shares of the test images; or None.
+        A dict with ``top_1`` and ``top_5``, shares of the test images, and, for 50 epochs,
+        ``seconds_per_epoch`` and ``validation_top_1_after_1``; or None.
         """
         epochs = self.metrics["recipe"]["epochs"]  # as planned: early stopping may take fewer
         models = published()["keras_example"]
@@ -76,8 +77,7 @@ class Run:
     def load_model(self):
         """Create the run's model, with the weights that its figures were measured with.
 
-        The book's own runs store matrices in half precision, so that an answer here and there is
-        another one.
+        The book's own runs store matrices in half precision, so a few predictions differ.
 
         Returns
         -------
@@ -106,19 +106,20 @@ class Run:
             model.load_weights(weights)
         except (KeyError, OSError, ValueError) as error:
             raise ValueError(
-                f"The weights of the run {self.name} fit no model that its metrics tell how to "
-                f"make ({error}). Make the model as for the training, then load {weights}."
+                f"The weights of the run {self.name} fit no model that can be made from its "
+                f"metrics ({error}). Make the model as for the training, then load {weights}."
             ) from error
         return model
 
     def load_predictions(self):
-        """Read what the trained model says of the test images.
+        """Read the trained model's predictions on the test images.
 
         Returns
         -------
         dict of numpy.ndarray
             ``labels``, the true classes, shape (images,); ``classes``, the five that the model
-            finds most probable, best first, and ``probabilities``, theirs, both (images, 5).
+            finds most probable, best first, and ``probabilities``, theirs, in float16, both
+            (images, 5).
 
         Raises
         ------
@@ -137,7 +138,7 @@ class Run:
         if not (self.path / name).is_file():
             raise FileNotFoundError(
                 f"The run {self.name} has no {name}. Train it with weights=True in train.ipynb or "
-                "runs.toml; those that have it: Run.has_weights."
+                "runs.toml. Run.has_weights says which runs have weights."
             )
         return self.path / name
 
@@ -151,19 +152,19 @@ def _stored_runs_folder():
 def save_run(experiment, folder, weights=False, dataset=None):
     """Write an experiment to a folder.
 
-    ``metrics.json`` is written last and in one step: a folder without it is no run.
+    ``metrics.json`` is written last and atomically: a folder without it is no run.
 
     Parameters
     ----------
     experiment : mixlib.training.Experiment
     folder : str or pathlib.Path
-        Made where it is missing.
+        Created if missing.
     weights : bool
-        Whether to store the weights too, as ``model.weights.h5``. `Run.load_model` makes the model
-        of a preset anew: put the further arguments of `create`, if there were any, into
-        ``experiment.metrics["overrides"]`` first. A model of your own images: ``model.save``.
+        Whether to store the weights, too, as ``model.weights.h5``. `Run.load_model` creates the
+        model from its preset again: first put any further arguments of `create` into
+        ``experiment.metrics["overrides"]``. For a model of your own images use ``model.save``.
     dataset : mixlib.data.Dataset, optional
-        Where given, what the model says of its test images is stored as ``predictions.npz``: see
+        If given, the model's predictions on its test images are stored as ``predictions.npz``: see
         `Run.load_predictions`.
 
     Returns
@@ -276,6 +277,11 @@ def list_runs(folder=None, names="*"):
     -------
     list of Run
         Empty where there are none.
+
+    Raises
+    ------
+    ValueError
+        When a file of a run is damaged.
     """
     folder = pathlib.Path(folder or _stored_runs_folder())
     return [load_run(folder / name) for name in fnmatch.filter(_names(folder), names)]
@@ -299,10 +305,10 @@ def cifar100_statistics():
     -------
     dict
         ``superclasses``, from a name to the names of its five classes; ``class_averages``, small
-        average images, 0 to 255; ``baselines``, of how many test images rules without a model are
-        right; ``copies``, how many images are equal; ``near_duplicates``, how similar test images
-        are to training images, and the ``indices`` of those that are nearly equal to one.
-        ``sha256`` is the `Dataset.checksum` of the data that this is true of.
+        average images, 0 to 255; ``baselines``, how many test images rules without a model get
+        right; ``copies``, how many images are identical; ``near_duplicates``, how similar test
+        images are to training images, and the ``indices`` of those that are nearly equal to one.
+        ``sha256`` is the `Dataset.checksum` of the data that this describes.
     """
     return json.loads(_beside_the_runs("cifar100.json"))
 
@@ -328,7 +334,7 @@ def tabulate(runs):
     Returns
     -------
     pandas.DataFrame
-        A row a run; accuracies in percent. The column ``code`` says whether the run was trained
+        One row per run; accuracies in percent. The column ``code`` says whether the run was trained
         with the training code as it is now.
 
     Raises
@@ -342,7 +348,7 @@ def tabulate(runs):
     if len(data) > 1:
         raise ValueError(
             f"These runs were measured on different data ({', '.join(data.values())}, for example) "
-            "and can't stand in one table. Tabulate the runs of each data set by themselves."
+            "and can't share one table. Tabulate the runs of each data set separately."
         )
     rows = [
         {
@@ -365,10 +371,10 @@ def tabulate(runs):
 
 
 def architecture_checksum(model):
-    """SHA-256 of a model's configuration: the same when it is made again, by other names or seeds.
+    """SHA-256 of a model's configuration: the same when the same code makes it again.
 
-    Precision does not count. Names that Keras makes up end in a number, which counts the layers
-    made before.
+    Precision, seeds and numbers at the end of names do not count: where Keras makes up a name, its
+    number counts the layers made before.
 
     Parameters
     ----------

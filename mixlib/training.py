@@ -18,7 +18,7 @@ from mixlib.recipes import get_recipe
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """What a training gave.
+    """The result of a training.
 
     Parameters
     ----------
@@ -32,10 +32,10 @@ class Experiment:
         (``validation_loss``, …) and of the training images as they are stored (``train_loss``, …);
         ``seconds_per_epoch``, the median, ``devices``.
     history : dict
-        One list a column, one value an epoch: ``loss``, ``top_1``, ``top_5``, averages over an
+        One list per column, one value per epoch: ``loss``, ``top_1``, ``top_5``, averages over an
         epoch's steps, with dropout and all that the recipe does to images and targets; the same of
-        the validation images after the epoch (``val_loss``, …), without; ``learning_rate`` at the
-        epoch's beginning; ``seconds`` that the epoch took, with its validation.
+        the validation images after the epoch (``val_loss``, …), without these; ``learning_rate`` at
+        the epoch's start; ``seconds`` that the epoch took, with its validation.
     model : keras.Model
         Trained, with the weights that the metrics were measured with.
     circumstances : dict
@@ -58,7 +58,7 @@ def compile_model(model, recipe="keras_example", steps=None):
         From images to logits. Its name chooses the recipe's learning rate.
     recipe : str or Recipe
     steps : (int, int), optional
-        Steps an epoch, and epochs: what a recipe with schedule="cosine" spreads its schedule over.
+        Steps per epoch, and epochs: what a recipe with schedule="cosine" spreads its schedule over.
 
     Raises
     ------
@@ -124,12 +124,12 @@ class IndependentAdamW(keras.optimizers.AdamW):
     weight_decay : float
         Share of a weight that each step takes away.
     **kwargs
-        As of `keras.optimizers.AdamW`.
+        As for `keras.optimizers.AdamW`.
 
     References
     ----------
     Loshchilov and Hutter, Decoupled weight decay regularization, 2017, algorithm 2, with a schedule
-    of 1; so computed the AdamW of TensorFlow Addons.
+    multiplier of 1, as in the AdamW of TensorFlow Addons.
     """
 
     def __init__(self, learning_rate=1e-3, weight_decay=1e-4, **kwargs):
@@ -164,7 +164,7 @@ def run_experiment(
     distribute=None,
     teacher=None,
 ):
-    """Train a model on a data set after a recipe, and measure it on the test images.
+    """Train a model on a data set by a recipe, and measure it on the test images.
 
     Normalisation that is not frozen is fitted to the training images first. Then AdamW minimises
     the cross-entropy of the logits, as the recipe says. The metrics of training, validation and
@@ -182,17 +182,17 @@ def run_experiment(
         Default: the recipe's.
     seed : int
         Of the split, the order of the images, augmentation and dropout: the global seeds of Python,
-        NumPy and the backend are set from it at every epoch. The model's first weights are older
-        than this call: seed them with `keras.utils.set_random_seed` before making it.
+        NumPy and the backend are set from it at every epoch. The model has its initial weights
+        already: to seed these, call `keras.utils.set_random_seed` before creating it.
     callbacks : sequence of keras.callbacks.Callback
-        More callbacks. On JAX with an accelerator those of a batch are called once for eight.
+        Further ones. On JAX with one accelerator, batch hooks are called once every eight steps.
     verbose : {"auto", 0, 1, 2}
         As in `keras.Model.fit`: nothing, a progress bar, or a line an epoch.
     checkpoint : str or pathlib.Path, optional
-        File, ending in ``.npz``, to store the training in after an epoch. Where it exists, the
-        training goes on from there, and ends as one that was never interrupted; see
-        `mixlib.checkpoint`. `callbacks` take no part in this. The file stays behind: remove it once
-        the experiment is stored. Of several processes the first writes it, and all read it.
+        File, ending in ``.npz``, to store the training in after epochs. If it exists, the training
+        resumes from it, and ends as one that was never interrupted; see `mixlib.checkpoint`. The
+        state of `callbacks` is not stored. The file stays behind: remove it once the experiment is
+        stored. Of several processes the first writes it, and all read it.
     distribute : {None, "data_parallel"}
         "data_parallel" trains on all devices at once, on the JAX backend: each holds all weights
         and takes its part of every batch. After `keras.distribution.initialize` these are the
@@ -208,9 +208,10 @@ def run_experiment(
     Raises
     ------
     ValueError
-        When there is no epoch to train, the data set fits neither the model nor the recipe nor the
-        teacher, the recipe needs a teacher and there is none, or the other way around, the
-        checkpoint belongs to another training, or batches can't be shared out to the devices.
+        When there is no epoch to train, the data set does not fit the model, the recipe or the
+        teacher, the recipe needs a teacher and there is none, or the other way around, the recipe
+        clips the gradients of weights that are not in float32, the checkpoint belongs to another
+        training or is damaged, or batches can't be shared evenly by the devices.
     """
     recipe = get_recipe(recipe)
     epochs = check_whole("epochs", recipe.epochs if epochs is None else epochs)
@@ -318,9 +319,9 @@ class AugmentedTraining(keras.Model):
 
     Takes ``{"images": …, "labels": …}``, gives ``{"logits": …, "targets": …}``: outside of training
     the classifier's logits and the labels as one-hot rows; in training the logits of images that
-    are augmented and mixed with one another, and targets that are mixed alike and smoothed, or what
-    a teacher says of those images. To callbacks it is the classifier: images alone give its logits,
-    and saving saves it.
+    are augmented and mixed with one another, and targets that are mixed accordingly, smoothed, and
+    blended with a teacher's answers to those images. To callbacks it is the classifier: images
+    alone give its logits, and saving saves it.
 
     Parameters
     ----------
@@ -328,8 +329,8 @@ class AugmentedTraining(keras.Model):
         From images of 0 to 255 to logits.
     recipe : Recipe
     steps_a_call : int
-        On JAX more than 1 are one program: a batch of `fit` then holds the images of that many
-        steps, each of the recipe's batch size, one after the other. The last may hold fewer.
+        More than 1, on JAX alone, run as one program: a batch of `fit` then holds the images of
+        that many steps, each of the recipe's batch size, in order. The last may hold fewer.
     teacher : keras.Model, optional
         From images of 0 to 255 to logits. It is frozen.
     """
@@ -435,12 +436,12 @@ class AugmentedTraining(keras.Model):
 
 
 def _copy(model):
-    """The same model once more, created where it is called."""
+    """A copy of a model, created in the distribution scope of the call."""
     copy = type(model).from_config(model.get_config())
     copy.set_weights(model.get_weights())
     for layer in copy._flatten_layers():
         if isinstance(layer, keras.layers.Normalization) and layer.built:
-            layer.finalize_state()  # Keras' own keeps what follows from its weights
+            layer.finalize_state()  # Keras' own caches what is in its weights
     return copy
 
 
@@ -454,9 +455,9 @@ def measure(model, images, labels, batch_size=250):
     images : numpy.ndarray
         Shape (n, height, width, channels), 0 to 255.
     labels : numpy.ndarray
-        Classes, shape (n,).
+        Class indices, shape (n,).
     batch_size : int
-        Images a step, about.
+        Images per step, at most.
 
     Returns
     -------
@@ -486,7 +487,7 @@ def _scores(logits, labels):
     above = logits - logits.max(axis=1, keepdims=True)
     losses = np.log(np.exp(above).sum(axis=1)) - above[np.arange(len(labels)), labels]
     right = np.argsort(-logits, axis=1, kind="stable")[:, :5] == labels[:, None]
-    right &= ~np.isnan(losses)[:, None]  # else what answers nothing would seem to answer class 0
+    right &= ~np.isnan(losses)[:, None]  # argsort of NaN ranks class 0 first
     found = {"loss": losses, "top_1": right[:, 0], "top_5": right.any(axis=1)}
     return {key: float(values.mean()) for key, values in found.items()}
 
@@ -522,7 +523,7 @@ def split(dataset, recipe, seed):
         When either part would be empty.
     """
     images, labels = dataset.x_train, dataset.y_train
-    # Drawn in any case: it refuses a fraction that leaves a part empty.
+    # Called in any case: it refuses a fraction that leaves a part empty.
     train, validation = data.validation_split(labels, recipe.validation_fraction, seed)
     if recipe.validation == "last":
         start = len(train)
@@ -572,9 +573,9 @@ class _Batches(keras.utils.PyDataset):
         labels_too=False,
         steps_a_call=1,
     ):
-        # With threads of its own, Keras leaves tf.data's tuning off. That can keep the end of an
-        # epoch waiting, for up to a minute (TensorFlow 2.21). On other backends these threads
-        # would fetch batches before an epoch has its order (Keras 3.15).
+        # With threads of its own, Keras leaves tf.data's autotuning off, which can stall the end of
+        # an epoch for up to a minute (TensorFlow 2.21). On other backends these threads would fetch
+        # batches before an epoch has its order (Keras 3.15).
         super().__init__(workers=2 if keras.backend.backend() == "tensorflow" else 1)
         self.images, self.labels, self.share = images, labels, share
         self.labels_too = labels_too
@@ -615,10 +616,10 @@ def _even_batch_size(images, at_most, devices=1):
 
 
 class _Epochs(keras.callbacks.Callback):
-    """Begins every epoch with random numbers of its own, and writes down what came of it.
+    """Begins every epoch with random numbers of its own, and records its results.
 
     Order, augmentation and dropout follow from the seed and the number of the epoch, and not from
-    the epochs before: so a training that is taken up again goes on as if it had not stopped.
+    the epochs before: so a resumed training continues as if it had not stopped.
     """
 
     def __init__(self, batches, seed, history):
@@ -628,7 +629,7 @@ class _Epochs(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         random = np.random.default_rng((self.seed, epoch))
         self.batches.order = random.permutation(len(self.batches.labels))
-        keras.utils.set_random_seed(int(random.integers(2**31)))  # PyTorch's dropout has no other
+        keras.utils.set_random_seed(int(random.integers(2**31)))  # for PyTorch's dropout
         for variable in self.model.non_trainable_variables:
             if variable.name == "seed_generator_state":
                 variable.assign([int(random.integers(2**31)), 0])

@@ -1,10 +1,10 @@
 """Run the trainings of `book/runs.toml` that are missing.
 
 Each is one papermill run of `train.ipynb`, and ends as a folder in `book/runs`: figures, history,
-log. An interrupted campaign goes on where it was, in the middle of a training too. Campaigns that
-run at once, or one with --jobs, share the runs between them. With --models, --epochs, --profile or
---seeds the trainings are others than the book's: they go to `other_runs`, under names that say
-what they are.
+log. An interrupted campaign resumes where it was, even in the middle of a training. Campaigns that
+run at the same time, or one with --jobs, divide the runs among them. With --models, --epochs,
+--profile or --seeds the trainings are others than the book's: they go to `other_runs`, under names
+that say what they are.
 """
 
 import argparse
@@ -61,8 +61,8 @@ COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 class ThisPython(AsyncKernelManager):
     """Starts kernels of the running Python, whatever kernels are installed on the machine.
 
-    A kernel holds the locks of this process too. So a run's folder is not free before its kernel
-    has ended, which goes on for a moment where this process is killed.
+    A kernel holds the locks of this process, too. So a run's folder is not free before its kernel
+    has ended, which outlives this process for a moment if that is killed.
     """
 
     @traitlets.default("kernel_spec_manager")
@@ -74,9 +74,9 @@ class ThisPython(AsyncKernelManager):
 
 
 def main(arguments=None):
-    """Run the campaign, and return the exit status: 1 where a run is left undone.
+    """Run the campaign, and return the exit status: 1 where a run is left undone, else 0.
 
-    Those that another campaign is training do not count.
+    Those that another campaign is training do not count. 130 when it is interrupted.
     """
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -167,7 +167,7 @@ def train_unless_taken(name, parameters, out):
 
 
 def is_left(name, out):
-    """Whether a run is not done or damaged, and no process is at it."""
+    """Whether a run is damaged, or not done and not being trained by any process."""
     if is_done(out / name):
         return read(out / name) is None
     try:
@@ -246,7 +246,7 @@ def read_campaign():
 
 
 def expand(row):
-    """Make a row a run of every combination of the values that its `each` lists.
+    """Expand a row into a run for every combination of the values that its `each` lists.
 
     A key may name a part: ``each = {"changes.mixup" = [0.0, 0.5]}``. The name says which is which,
     by the last word of the key: ``name = "mixup{mixup}"``. A value may be a table of parameters
@@ -435,12 +435,14 @@ def prepare_environment(jobs):
 def train(name, parameters, out):
     """Train one run that is claimed, from its checkpoint if it has one.
 
-    Its folder appears when it is whole.
+    Its folder appears when it is complete.
 
     Raises
     ------
     ValueError
         When there is a checkpoint, and it is of other parameters.
+    RuntimeError
+        When the notebook stored no run.
     """
     folder = unfinished(out, name)
     log = folder / "log.ipynb"
@@ -473,7 +475,7 @@ def train(name, parameters, out):
 
 
 def keep_parameters(folder, parameters):
-    """Store a run's parameters beside its checkpoint, or find that the checkpoint is of others."""
+    """Store a run's parameters beside its checkpoint; ValueError when that is of others."""
     path = folder / PARAMETERS
     if not path.exists() or not (is_done(folder) or (folder / CHECKPOINT).exists()):
         path.write_text(json.dumps(parameters, indent=2) + "\n")
@@ -486,7 +488,7 @@ def keep_parameters(folder, parameters):
     ]
     if differ:
         raise ValueError(
-            f"What {folder} has of this training is of other parameters: it differs in "
+            f"The unfinished training in {folder} has other parameters: it differs in "
             f"{', '.join(differ)}. Remove that folder to train from the start."
         )
 

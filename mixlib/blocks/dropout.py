@@ -6,19 +6,19 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("mixlib")
 class ByteDropout(keras.layers.Dropout):
-    """Keras' dropout, with one random byte a value where Keras draws a float of 32 bits.
+    """Keras' dropout, with one random byte per value where Keras samples a 32-bit float.
 
-    Drawing random numbers is the costliest part of dropout, and on a CPU among the costliest of a
-    training step. A byte knows 256 levels, so values are dropped at the multiple of 1/256 that is
-    nearest to `rate`, and those kept are scaled by that same multiple: 0.2 becomes 51/256, which is
-    0.1992. Versions of Keras without `keras.ops.view`, which sees a word as bytes, draw floats.
+    Sampling random numbers is the costliest part of dropout, and on a CPU among the costliest of a
+    training step. A byte has 256 levels, so values are dropped at the multiple of 1/256 that is
+    nearest to `rate`, and those kept are scaled to match: 0.2 becomes 51/256, which is 0.1992.
+    Versions of Keras without `keras.ops.view`, which reads a word as bytes, sample floats.
 
     Parameters
     ----------
     rate : float
         Share of the values to drop in training, from 0 to 1.
     noise_shape, seed, **kwargs
-        As for `keras.layers.Dropout`. With a `noise_shape`, too, floats are drawn.
+        As for `keras.layers.Dropout`. With a `noise_shape`, floats are sampled as well.
 
     References
     ----------
@@ -41,7 +41,7 @@ class ByteDropout(keras.layers.Dropout):
 
 
 def stochastic_depth(rate, dtype=None, axes=3):
-    """Drop a whole branch of the network for some images: dropout with one decision an image.
+    """Drop a whole branch of the network for some images: dropout with one decision per image.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def stochastic_depth(rate, dtype=None, axes=3):
         Share of the images that the branch is dropped for in training.
     dtype : keras.DTypePolicy, optional
     axes : int
-        How many the branch's tensors have: 3 for (batch, tokens, channels).
+        Number of axes of the branch's tensors: 3 for (batch, tokens, channels).
 
     Returns
     -------

@@ -20,17 +20,18 @@ class FourierTransform(Layer):
 
     Parameters
     ----------
-    norm : {"backward", "ortho"}
-        As NumPy calls them. ``"backward"``: unnormalised, as in the paper. The output's scale grows
-        with the square root of tokens times channels, and its first value is the sum of all inputs.
-        In float16, which ends at 65,504, it may overflow; bfloat16 reaches farther. ``"ortho"``:
-        divided by that square root, so that the transform keeps the length of what it transforms.
     implementation : {"fft", "dft"}
         ``"fft"``: the backend's fast transform, in float32 (other precisions are cast there and
         back). ``"dft"``: products with cosine and sine matrices, in the layer's own precision.
         On a CPU ``"fft"`` took 0.65 to 0.9 of the time of ``"dft"`` for 64 tokens of 256 channels;
         the paper found it faster on GPUs as well, and ``"dft"`` faster on TPUs where sequences are
         short.
+    norm : {"backward", "ortho"}
+        Named as in NumPy. ``"backward"``: unnormalised, as in the paper. The output's scale grows
+        with the square root of tokens times channels, and its first value is the sum of all inputs.
+        It may overflow in float16, whose largest value is 65,504, but not in bfloat16. ``"ortho"``:
+        divided by that square root, so that the transform, before its real part is taken, preserves
+        the norm.
 
     Raises
     ------
@@ -87,7 +88,7 @@ class FourierTransform(Layer):
 
 
 def fnet_initializer(initializer=None):
-    """The initialiser of an FNet's kernels: the given one, or else the paper's."""
+    """The initialiser of an FNet's kernels: the given one, or else the official code's."""
     return keras.initializers.get(initializer or keras.initializers.RandomNormal(stddev=0.02))
 
 
@@ -106,27 +107,29 @@ class FNetBlock(Layer):
     implementation : {"fft", "dft"}
         How the Fourier transform is computed; see `FourierTransform`.
     fourier_norm : {"backward", "ortho"}
-        How it is normalised. "backward", the paper's, is so large that next to nothing is left of
-        the residual it is added to: ``sqrt(tokens * channels / 2)`` times as large. "ortho" keeps
-        the residual and starts faster; after short trainings it was no better.
+        How it is normalised. "backward", the paper's, makes its output about
+        ``sqrt(tokens * channels / 2)`` times as large as the residual it is added to, which is all
+        but lost. "ortho" keeps the residual and learns faster at first; after short trainings it
+        was no better.
     kernel_initializer : str or keras.initializers.Initializer, optional
         Default: N(0, 0.02), which suits the paper's 768 channels. With far fewer, the perceptron
         adds next to nothing at first; "lecun_normal" grows as the width shrinks.
     stochastic_depth_rate : float
-        Share of the images that skip the feed-forward perceptron in training; the others' is scaled
-        up for it.
+        Share of the images that skip the feed-forward perceptron in training; for the others, its
+        output is scaled by ``1 / (1 - rate)``.
 
     Raises
     ------
     ValueError
-        When `mlp_dim` is not positive, or the input is not (batch, tokens, channels) or has another
-        number of channels than the block was built for.
+        When `mlp_dim` is not positive, an option is unknown, or the input is not (batch, tokens,
+        channels) or has another number of channels than the block was built for.
 
     References
     ----------
     Lee-Thorp et al., FNet: Mixing Tokens with Fourier Transforms, 2021, section 3.2 and figure 1.
     The norms come after the residual sums; their epsilon of 1e-12 and the kernels' N(0, 0.02) are
-    those of the official code, where the perceptron's first bias starts from N(0, 0.02) too, not 0.
+    those of the official code, which initialises the bias of the perceptron's first layer from
+    N(0, 0.02), too, not with 0.
     """
 
     def __init__(

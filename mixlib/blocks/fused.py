@@ -3,8 +3,8 @@
 Both compute what Keras computes. On a CPU most of their time goes into reading and writing the same
 tensor again for every small operation, and again for every small operation's gradient. Here each is
 one function, and its gradient another, which XLA compiles to a loop or two. Sums along a row are
-matrix products, the fastest sums that a CPU has. At inference, on accelerators and on PyTorch,
-whose own are fast, Keras' layers run as they are.
+matrix products, the fastest sums that a CPU has. At inference, on accelerators, and on PyTorch,
+whose own versions are fast, Keras' layers run as they are.
 """
 
 import functools
@@ -26,8 +26,8 @@ class LayerNorm(keras.layers.LayerNormalization):
     epsilon : float
         Added to the variance.
     **kwargs
-        As for `keras.layers.LayerNormalization`. Only the last axis, with scale and centre, is
-        faster, and not in float64.
+        As for `keras.layers.LayerNormalization`. Only a norm over the last axis, with scale and
+        centre, and not in float64, is faster.
 
     References
     ----------
@@ -50,7 +50,7 @@ class LayerNorm(keras.layers.LayerNormalization):
 
 @keras.saving.register_keras_serializable("mixlib")
 class GELU(Layer):
-    """The Gaussian error linear unit, ``x`` times the normal distribution function of ``x``.
+    """The Gaussian error linear unit, ``x`` times the standard normal CDF at ``x``.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class GELU(Layer):
     def __init__(self, form="exact", **kwargs):
         super().__init__(**kwargs)
         self.form = check_gelu(form)
-        self.built = True  # there is nothing to build, and Keras quantizes what is built
+        self.built = True  # there is nothing to build, but Keras quantizes built layers only
 
     def call(self, x, training=None):
         if not training or not on_cpu():
@@ -75,7 +75,7 @@ class GELU(Layer):
 
 @functools.cache
 def on_cpu():
-    """Whether the backend is one that gains, and has nothing faster than a CPU."""
+    """Whether the backend gains from this, and sees no device but CPUs."""
     if keras.backend.backend() not in ("tensorflow", "jax"):
         return False
     return all(device.startswith("cpu") for device in keras.distribution.list_devices())

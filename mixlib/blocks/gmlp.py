@@ -70,18 +70,21 @@ class GMLPBlock(Layer):
     gelu : {"tanh", "exact"}
         Form of the GELU. The paper does not say; timm uses the exact one.
     stochastic_depth_rate : float
-        Share of the images that skip the block in training; the others' is scaled up for it.
+        Share of the images that skip the block in training; for the others, what it adds is scaled
+        by ``1 / (1 - rate)``.
 
     Raises
     ------
     ValueError
-        When `mlp_dim` is not a positive even number, or the input is not (batch, tokens, channels)
-        or has another number of tokens or channels than the block was built for.
+        When `mlp_dim` is not a positive even number, the form of the GELU is unknown, or the input
+        is not (batch, tokens, channels) or has another number of tokens or channels than the block
+        was built for.
 
     References
     ----------
     Liu et al., Pay Attention to MLPs, 2021, figure 1 and equations 1 and 4. It does not say how the
-    kernels of the two dense layers start: here as in MLP-Mixer's code (LeCun), in timm as Glorot.
+    kernels of the two dense layers are initialised: here LeCun-normal, as in MLP-Mixer's code; in
+    timm Glorot-uniform.
     """
 
     def __init__(

@@ -24,13 +24,14 @@ class MixerBlock(Layer):
     gelu : {"tanh", "exact"}
         Form of the GELU. The official code uses the tanh approximation, timm the exact one.
     stochastic_depth_rate : float
-        Share of the images that skip each perceptron in training; the others' is scaled up for it.
+        Share of the images that skip each perceptron in training; for the others, its output is
+        scaled by ``1 / (1 - rate)``.
 
     Raises
     ------
     ValueError
-        When a width is not positive, or the input is not (batch, tokens, channels) or has another
-        number of tokens or channels than the block was built for.
+        When a width is not positive, the form of the GELU is unknown, or the input is not (batch,
+        tokens, channels) or has another number of tokens or channels than the block was built for.
 
     References
     ----------

@@ -20,12 +20,13 @@ class MLP(Layer):
         Width between the two dense layers.
     dropout_rate : float
         Share of the outputs that is dropped in training.
+    gelu : {"tanh", "exact"}
+        Form of the GELU: the tanh approximation, or the exact one, with the error function.
+    kernel_initializer : str or keras.initializers.Initializer
+        Of both dense layers.
     stochastic_depth_rate : float
         Share of the images whose outputs are all dropped in training, so that only the residual
-        around the perceptron remains.
-    gelu : {"tanh", "exact"}
-        Form of the GELU: the tanh approximation, or the one with the error function.
-    kernel_initializer : str or keras.initializers.Initializer
+        around the perceptron remains; the others' are scaled by ``1 / (1 - rate)``.
 
     Raises
     ------
