@@ -809,7 +809,7 @@ def test_what_is_taught_differs_in_nothing_but_the_target():
     assert [rows[0][0]["distillation"] for rows in taught] == [1, 1, 1, 1, 0.5]
     assert all(learns["label_smoothing"] == 0 for rows in taught for learns, _ in rows)
     for share, rows in ((0.5, half), (0.1, tenth)):
-        assert all(learns == {**teacher[0], "label_smoothing": share} for learns, _ in rows)
+        assert all(learns == teacher[0] | {"label_smoothing": share} for learns, _ in rows)
 
 
 def test_half_of_the_images_is_new_to_the_teacher():
