@@ -1,5 +1,6 @@
 """Resuming a training: all that its next epoch depends on, in one file."""
 
+import collections
 import json
 import pathlib
 import time
@@ -27,6 +28,10 @@ class Checkpoint(keras.callbacks.Callback):
         What is trained, on what, how: ready for JSON. The file of another training is refused.
     history : dict
         Lists that the training fills, one value per epoch. `restore` fills them from the file.
+    circumstances : dict
+        Where it is trained, and with what: ready for JSON. `restore` puts in their place those of
+        the start. Where others have come since, ``resumed`` lists them: one dict for each time,
+        with ``epoch``, the first one trained so, and all that was not as before.
     callbacks : sequence of keras.callbacks.Callback
         Stateful ones, such as early stopping, to store too. They come before this one in `fit`.
     writes : bool
@@ -40,13 +45,14 @@ class Checkpoint(keras.callbacks.Callback):
 
     share = 0.05  # of the time that may go into writing
 
-    def __init__(self, path, training, history, callbacks=(), writes=True):
+    def __init__(self, path, training, history, circumstances, callbacks=(), writes=True):
         super().__init__()
         self.path = pathlib.Path(path)
         if self.path.suffix != ".npz":
             raise ValueError(f"A checkpoint is a file that ends in .npz; got {path}.")
         self.training = training
         self.history = history
+        self.circumstances = circumstances
         self.callbacks = callbacks
         self.writes = writes
         self._counted = None
@@ -82,8 +88,18 @@ class Checkpoint(keras.callbacks.Callback):
             for index, variable in enumerate(variables):
                 variable.assign(arrays[f"{name}/{index}"])
         self.history.update(note["history"])
+        self._take_up(note["circumstances"], note["epochs"] + 1)
         self._counted = note["callbacks"], arrays
         return note["epochs"]
+
+    def _take_up(self, stored, epoch):
+        """Put the stored circumstances first, and list those of now if they are others."""
+        resumed = stored.pop("resumed", [])
+        last = collections.ChainMap(*reversed(resumed), stored)
+        now = {key: value for key, value in self.circumstances.items() if last.get(key) != value}
+        if now:
+            resumed.append({"epoch": epoch} | now)
+        self.circumstances.update(stored | ({"resumed": resumed} if resumed else {}))
 
     def on_train_begin(self, logs=None):
         self._next = 0.0
@@ -120,6 +136,7 @@ class Checkpoint(keras.callbacks.Callback):
             "epochs": epochs,
             "training": self.training,
             "history": self.history,
+            "circumstances": self.circumstances,
             "callbacks": [_numbers(callback) for callback in self.callbacks],
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -151,7 +168,8 @@ def _read(path):
         with np.load(path, allow_pickle=False) as file:  # Windows replaces no open file
             arrays = dict(file)
         note = json.loads(str(arrays.pop("note")))
-        return {key: note[key] for key in ("epochs", "training", "history", "callbacks")}, arrays
+        keys = ("epochs", "training", "history", "circumstances", "callbacks")
+        return {key: note[key] for key in keys}, arrays
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"The checkpoint {path} can't be read ({error}). Remove it to train from the start."

@@ -59,6 +59,13 @@ class Run:
         return self.metrics.get("mixlib_sha256") == source_checksum()
 
     @property
+    def devices(self):
+        """Names of the devices that trained it, in their order: more than one if it moved."""
+        metrics = self.metrics
+        later = [stretch["device"] for stretch in metrics.get("resumed", ()) if "device" in stretch]
+        return list(dict.fromkeys([metrics["device"], *later]))
+
+    @property
     def has_weights(self):
         """Whether the trained model is stored, too."""
         return (self.path / "model.weights.h5").is_file()
@@ -361,7 +368,7 @@ def tabulate(runs):
             "top-5 (%)": 100 * run.metrics["test_top_5"],
             "validation top-1 (%)": 100 * run.metrics["validation_top_1"],
             "seconds/epoch": run.metrics["seconds_per_epoch"],
-            "device": run.metrics["device"],
+            "device": ", then ".join(run.devices),
             "date": run.metrics["date"],
             "code": "this" if run.same_code else "earlier",
         }

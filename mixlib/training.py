@@ -40,7 +40,8 @@ class Experiment:
         Trained, with the weights that the metrics were measured with.
     circumstances : dict
         Backend, device, versions, commit, code and date, as they were when the training began: see
-        `mixlib.runs.circumstances`.
+        `mixlib.runs.circumstances`. Where it was resumed in others, ``resumed`` lists these: see
+        `mixlib.checkpoint.Checkpoint`.
     """
 
     metrics: dict
@@ -273,8 +274,8 @@ def run_experiment(
         done = 0
         if checkpoint is not None:
             code = {key: circumstances[key] for key in ("backend", "mixlib_sha256")}
-            first = share.process == 0
-            used.append(Checkpoint(checkpoint, trained | code, history, schedule, writes=first))
+            what = trained | code, history, circumstances, schedule
+            used.append(Checkpoint(checkpoint, *what, writes=share.process == 0))
             done = used[-1].restore(trainee)
         trainee.fit(
             batches,

@@ -581,7 +581,7 @@ def table(runs, out):
                 f"{100 * metrics['test_top_5']:.2f}",
                 str(metrics["epochs"]),
                 f"{metrics['seconds_per_epoch']:.1f}",
-                metrics["device"],
+                ", then ".join(run.devices),
                 metrics["date"],
             )
         )

@@ -73,6 +73,7 @@ def test_a_killed_training_ends_as_one_that_was_not(whole, tmp_path):
     assert train(-1, folder) == 0
     run = mixlib.load_run(folder)
     times = {"seconds", "seconds_per_epoch", "date", "commit"}  # of the day and the hour
+    run.metrics.pop("resumed", None)  # the same, where the day or the commit changed meanwhile
     for one, other in ((whole.history, run.history), (whole.metrics, run.metrics)):
         assert one.keys() == other.keys()
         for key in one.keys() - times:
@@ -169,6 +170,17 @@ def test_the_checkpoint_of_other_code_is_refused(experiment, monkeypatch):
         experiment()
 
 
+def test_a_training_that_moves_names_all_its_devices(experiment, tmp_path, monkeypatch):
+    first = experiment().circumstances
+    assert experiment().circumstances == first  # resumed where it was
+    monkeypatch.setattr(mixlib.runs, "circumstances", lambda: first | {"device": "another"})
+    run = mixlib.save_run(experiment(), tmp_path / "moved")
+    assert run.metrics.items() >= first.items()
+    assert run.metrics["resumed"] == [{"epoch": 3, "device": "another"}]
+    assert run.devices == [first["device"], "another"]
+    assert mixlib.runs.tabulate([run])["device"].item() == f"{first['device']}, then another"
+
+
 def stored_by_numpy(save, *values):
     file = io.BytesIO()
     save(file, *values)
@@ -206,7 +218,7 @@ def test_a_damaged_part_changes_nothing(experiment, tmp_path):
     model.compile("adam", "mse")
     before = model.get_weights()
     with pytest.raises(ValueError, match="can't be read .*Remove it to train from the start"):
-        checkpoint.Checkpoint(path, {}, {}).restore(model)
+        checkpoint.Checkpoint(path, {}, {}, {}).restore(model)
     for one, other in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -235,11 +247,33 @@ def unwritten(tmp_path):
     """The checkpoint of a training of nine epochs that has just begun."""
     model = mixlib.build_classifier([], embedding_dim=4)
     model.compile("adam", "mse")
-    made = checkpoint.Checkpoint(tmp_path / "checkpoint.npz", {}, {})
+    made = checkpoint.Checkpoint(tmp_path / "checkpoint.npz", {}, {}, {})
     made.set_model(model)
     made.set_params({"epochs": 9})
     made.on_train_begin()
     return made
+
+
+def test_every_move_is_listed_with_what_changed(unwritten):
+    def move(**circumstances):
+        """Resume in these circumstances, and store two more epochs."""
+        unwritten.circumstances = circumstances
+        epochs = unwritten.restore(unwritten.model)
+        unwritten.save(epochs + 2)
+        return unwritten.circumstances
+
+    unwritten.model.optimizer.build(unwritten.model.trainable_variables)
+    first = {"device": "GPU", "versions": {"keras": "3.15"}}
+    unwritten.circumstances = dict(first)
+    unwritten.save(2)
+    assert move(**first) == first
+    away = {"epoch": 5, "device": "CPU"}
+    assert move(device="CPU", versions={"keras": "3.15"}) == first | {"resumed": [away]}
+    assert move(device="CPU", versions={"keras": "3.15"}) == first | {"resumed": [away]}
+    back = {"epoch": 9, "device": "GPU", "versions": {"keras": "3.16"}}
+    now = {"device": "GPU", "versions": {"keras": "3.16"}}
+    assert move(**now) == first | {"resumed": [away, back]}
+    assert move(**now) == first | {"resumed": [away, back]}
 
 
 def test_an_interrupted_write_leaves_the_old_checkpoint(unwritten, monkeypatch):
