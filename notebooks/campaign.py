@@ -24,6 +24,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 
 import keras
@@ -159,11 +160,21 @@ def train_unless_taken(name, parameters, out):
     folder = unfinished(out, name)
     with claim(folder) as ours:
         if ours and not is_done(out / name):
+            wait_for(parameters.get("teacher"))
             try:
                 train(name, parameters, out)
             except Exception as error:
                 (folder / "failed.txt").write_text(f"{reason(error)}\n")
                 raise
+
+
+def wait_for(teacher):
+    """Wait as long as another process trains the run that is to teach, if there is one."""
+    while teacher and not is_done(BOOK_RUNS / teacher):
+        with claim(unfinished(BOOK_RUNS, teacher)) as free:
+            if free:
+                return
+        time.sleep(10)
 
 
 def is_left(name, out):

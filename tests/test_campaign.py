@@ -45,7 +45,8 @@ dataset = "cifar100"
 epochs = 50
 profile = "full"
 """
-NOTE = {"epochs": 17, "training": {}, "history": {}, "callbacks": []}  # of a checkpoint
+# Of a checkpoint.
+NOTE = {"epochs": 17, "training": {}, "history": {}, "circumstances": {}, "callbacks": []}
 TAUGHT = 'changes = {{distillation = 0.5}}\nteacher = "{}"'
 
 
@@ -703,6 +704,34 @@ def test_a_run_teaches_another(place, calls):
     )
     assert campaign.main([]) == 0
     assert [parameters.get("teacher") for parameters in calls] == [None, "first"]
+
+
+def test_a_student_waits_while_another_process_trains_its_teacher(place, calls, monkeypatch):
+    rows = TOML.replace("epochs = 1\n", "epochs = 1\nweights = true\n")
+    (place / "runs.toml").write_text(
+        rows.replace("epochs = 50", "epochs = 50\n" + TAUGHT.format("first"))
+    )
+    waits = []
+
+    def sleep(seconds):
+        assert calls == []
+        waits.append(seconds)
+        if len(waits) == 3:
+            (place / "runs" / "first").mkdir(parents=True)
+            store(place / "runs" / "first")
+
+    monkeypatch.setattr(campaign.time, "sleep", sleep)
+    with campaign.claim(campaign.unfinished(place / "runs", "first")):
+        assert campaign.main([]) == 0
+    assert [parameters.get("teacher") for parameters in calls] == ["first"]
+    assert len(waits) == 3
+
+
+def test_no_student_waits_for_a_teacher_that_no_process_trains(place, monkeypatch):
+    monkeypatch.setattr(campaign.time, "sleep", lambda seconds: pytest.fail("waits for nobody"))
+    campaign.wait_for("first")
+    campaign.wait_for(None)
+    assert not campaign.unfinished(place / "runs", "first").exists()
 
 
 def test_train_ipynb_learns_from_a_stored_run(place):
