@@ -1,8 +1,9 @@
 """Data sets: small colour images as uint8 arrays, with integer labels and class names.
 
 ``cifar100`` and ``cifar10`` are read from ``$MIXLIB_DATA_DIR/<name>.npz`` where that file exists,
-else through ``keras.datasets``, which downloads them once. ``shapes`` is generated on the spot
-and needs no network. `from_folder` reads images of your own.
+else through ``keras.datasets``, which downloads them once. ``cifar100`` comes in one order, that of
+the runs that the book quotes, however it was stored. ``shapes`` is generated on the spot and needs
+no network. `from_folder` reads images of your own.
 """
 
 import dataclasses
@@ -46,6 +47,10 @@ SHAPE_CLASSES = [
     for form in SHAPE_FORMS
     for place in SHAPE_PLACES
 ]
+
+# From a part of CIFAR-100 to the places of its images, in the order of the book's runs, among all
+# of that part as they come when sorted by their bytes.
+CIFAR100_ORDER = pathlib.Path(__file__).with_name("cifar100_order.npz")
 
 IMAGE_ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
@@ -163,6 +168,8 @@ def load(name, train_size=None, test_size=None, seed=0):
         x_test, y_test = draw_shapes(test_size or 2_000, seed=(seed, 1))
         return Dataset(name, x_train, y_train, x_test, y_test, tuple(SHAPE_CLASSES))
     arrays, class_names = _read(name)
+    if name == "cifar100":
+        arrays |= _in_order(arrays)
     parts = {}
     for part, size in (("train", train_size), ("test", test_size)):
         images, labels = arrays[f"x_{part}"], np.asarray(arrays[f"y_{part}"]).reshape(-1)
@@ -407,6 +414,23 @@ def _read_archive(path, class_names):
             f"{path} is incomplete: it lacks {', '.join(missing)}. Expected {', '.join(required)}."
         )
     return arrays, [str(name) for name in arrays.get("fine_names", class_names)]
+
+
+def _in_order(arrays):
+    """The parts that are whole, in the order of the book's runs, on which splits and parts depend.
+
+    Keras' archive has another one.
+    """
+    ordered = {}
+    with np.load(CIFAR100_ORDER) as orders:
+        for part, order in orders.items():
+            images, labels = arrays[f"x_{part}"], np.ravel(arrays[f"y_{part}"])
+            if len(images) == len(labels) == len(order):
+                pairs = zip(images, labels, strict=True)
+                keys = [(image.tobytes(), label) for image, label in pairs]
+                places = np.array(sorted(range(len(keys)), key=keys.__getitem__))[order]
+                ordered |= {f"x_{part}": images[places], f"y_{part}": labels[places]}
+    return ordered
 
 
 def draw_shapes(size, seed=0):

@@ -101,6 +101,47 @@ def test_without_an_archive_keras_is_asked(monkeypatch, tmp_path):
     assert dataset.class_names[3] == "cat"
 
 
+class TestOrder:
+    """CIFAR-100 is the same data set, in the same order, however its archive is sorted."""
+
+    def test_of_any_archive_is_that_of_the_books_runs(self, archive, monkeypatch, tmp_path):
+        arrays = archive()
+        arrays["x_test"][7] = arrays["x_test"][3]  # one picture under two labels
+        numbers = {}
+        for part in ("train", "test"):
+            keys = [image.tobytes() for image in arrays[f"x_{part}"]]
+            numbers[part] = np.argsort(np.argsort(keys, kind="stable")).astype("uint16")
+        np.savez(tmp_path / "order.npz", **numbers)
+        monkeypatch.setattr(data, "CIFAR100_ORDER", tmp_path / "order.npz")
+        archive(**arrays)
+        dataset = data.load("cifar100")
+        np.testing.assert_array_equal(dataset.x_train, arrays["x_train"])
+        np.testing.assert_array_equal(dataset.y_test, np.arange(100))
+
+        random = np.random.default_rng(1)
+        for part, size in (("train", 300), ("test", 100)):
+            order = random.permutation(size)
+            for key in (f"x_{part}", f"y_{part}"):
+                arrays[key] = arrays[key][order]
+        archive(**arrays)
+        assert data.load("cifar100").checksum() == dataset.checksum()
+        monkeypatch.delenv("MIXLIB_DATA_DIR")
+        parts = [(arrays[f"x_{part}"], arrays[f"y_{part}"]) for part in ("train", "test")]
+        monkeypatch.setattr(keras.datasets.cifar100, "load_data", lambda: parts)
+        assert data.load("cifar100").checksum() == dataset.checksum()
+        assert data.load("cifar100", 200).checksum() != dataset.checksum()
+
+    def test_is_stored_for_all_images(self):
+        with np.load(data.CIFAR100_ORDER) as orders:
+            orders = dict(orders)
+        assert {part: len(order) for part, order in orders.items()} == {
+            "train": 50000,
+            "test": 10000,
+        }
+        for order in orders.values():
+            assert (np.sort(order) == np.arange(len(order))).all()
+
+
 @pytest.mark.parametrize(
     "folder, looked",
     [("", "MIXLIB_DATA_DIR is not set"), ("nowhere", r"nowhere.cifar100\.npz does not exist")],

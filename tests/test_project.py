@@ -75,7 +75,9 @@ def test_the_wheel_holds_what_the_chapters_read(tmp_path):
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     stored = "mixlib/stored_runs/"
-    packed = [name for name in zipfile.ZipFile(wheel).namelist() if name.startswith(stored)]
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "mixlib/cifar100_order.npz" in names
+    packed = [name for name in names if name.startswith(stored)]
     files = {path.relative_to(campaign.BOOK_RUNS) for path in campaign.BOOK_RUNS.glob("*/*.*")}
     files = {path.as_posix() for path in files if path.name != "log.ipynb"}
     assert any(name.endswith("/metrics.json") for name in files)
