@@ -1,10 +1,13 @@
 """One set of packages: pyproject.toml, the constraints files and environment.yml agree."""
 
+import contextlib
+import importlib.metadata
 import pathlib
 import re
 import tomllib
 
 import yaml
+from packaging.specifiers import SpecifierSet
 
 ROOT = pathlib.Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -44,6 +47,15 @@ def test_the_citation_is_of_this_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["version"] == PROJECT["version"]
     assert citation["license"] in PROJECT["license"].split(" AND ")
+
+
+def test_the_pins_are_for_every_python_that_the_project_names():
+    """Debian 12 has 3.11.2; its pip refuses what needs a later one."""
+    lowest = PROJECT["requires-python"].removeprefix(">=").split(",")[0]
+    for name in pinned("constraints.txt") | pinned("constraints-book.txt"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            needs = importlib.metadata.metadata(name)["Requires-Python"] or ""
+            assert SpecifierSet(needs).contains(f"{lowest}.0"), (name, needs)
 
 
 def test_every_dependency_is_pinned_once_and_the_books_tools_apart():
