@@ -11,6 +11,7 @@ import hashlib
 import os
 import pathlib
 import struct
+import unicodedata
 import zipfile
 import zlib
 
@@ -299,12 +300,16 @@ def read_image(path, image_size):
 def _files_by_class(folder):
     """From the name of each class, in alphabetical order, to its image files."""
 
+    def by_name(path):  # in one order: Windows sorts paths by other rules, and a Mac splits accents
+        return unicodedata.normalize("NFC", path.name)
+
     def images_in(place):
         found = (path for path in place.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
-        return sorted(path for path in found if path.is_file() and path.name[0] != ".")
+        found = (path for path in found if path.is_file() and path.name[0] != ".")
+        return sorted(found, key=by_name)
 
-    places = sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
-    files = {place.name: images_in(place) for place in places}
+    places = (path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+    files = {place.name: images_in(place) for place in sorted(places, key=by_name)}
     if len(files) < 2:
         loose = len(images_in(folder))
         raise ValueError(
@@ -395,6 +400,8 @@ def _read(name):
             f"({error}). Either put {name}.npz in a folder and set MIXLIB_DATA_DIR to that folder, "
             'or connect to the network. The data set "shapes" needs neither.'
         ) from error
+    if keras.config.image_data_format() == "channels_first":  # then Keras gives them so
+        x_train, x_test = (np.moveaxis(images, 1, -1) for images in (x_train, x_test))
     arrays = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
     return arrays, class_names
 
@@ -413,7 +420,7 @@ def _read_archive(path, class_names):
         raise ValueError(
             f"{path} is incomplete: it lacks {', '.join(missing)}. Expected {', '.join(required)}."
         )
-    return arrays, [str(name) for name in arrays.get("fine_names", class_names)]
+    return arrays, np.asarray(arrays.get("fine_names", class_names), str).tolist()
 
 
 def _in_order(arrays):

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import pathlib
 import shutil
+import unicodedata
 
 import keras
 import numpy as np
@@ -50,6 +51,8 @@ def test_reads_the_archive(archive):
 def test_class_names_of_the_archive_win(archive):
     archive(fine_names=np.array([f"class {index}" for index in range(100)]))
     assert data.load("cifar100").class_names[7] == "class 7"
+    archive(fine_names=np.array([f"class {index}".encode() for index in range(100)]))
+    assert data.load("cifar100").class_names[7] == "class 7"
 
 
 def test_there_are_as_many_names_as_classes():
@@ -90,13 +93,17 @@ def test_a_part_begins_with_what_a_split_of_that_seed_sets_aside(archive):
     assert sorted(map(bytes, part.x_train)) == sorted(map(bytes, aside))
 
 
-def test_without_an_archive_keras_is_asked(monkeypatch, tmp_path):
+@pytest.mark.parametrize("shape", [(10, 32, 32, 3), (10, 3, 32, 32)])
+def test_without_an_archive_keras_is_asked(monkeypatch, tmp_path, shape):
     monkeypatch.setenv("MIXLIB_DATA_DIR", str(tmp_path))  # which is empty
-    images = np.zeros((10, 32, 32, 3), "uint8")
+    if shape[1] == 3:  # Keras gives images as its setting says
+        monkeypatch.setattr(keras.config, "image_data_format", lambda: "channels_first")
+    images = np.zeros(shape, "uint8")
     labels = np.arange(10)[:, None]
     parts = (images, labels), (images, labels)
     monkeypatch.setattr(keras.datasets.cifar10, "load_data", lambda: parts)
     dataset = data.load("cifar10")
+    assert dataset.image_shape == (32, 32, 3)
     assert dataset.y_train.tolist() == list(range(10))
     assert dataset.class_names[3] == "cat"
 
@@ -289,6 +296,25 @@ def folder(tmp_path):
 
 
 class TestFromFolder:
+    def test_the_order_is_that_of_the_names_on_every_system(self, tmp_path, monkeypatch):
+        """Windows compares paths without case; names from a Mac may have their accents apart."""
+        names = ("Zebra", "ape", "\u00e9lan", "yak")
+        read = []
+        for form in ("NFC", "NFD"):
+            for name in names:
+                place = tmp_path / form / "zoo" / unicodedata.normalize(form, name)
+                place.mkdir(parents=True)
+                for index in range(5):
+                    picture = np.full((8, 8, 3), (len(name), index, ord(name[0])), np.uint8)
+                    Image.fromarray(picture).save(place / f"{'aB'[index % 2]}{index}.png")
+            read.append(data.from_folder(tmp_path / form / "zoo", 8))
+        monkeypatch.setattr(
+            pathlib.PurePath, "__lt__", lambda one, other: str(one).lower() < str(other).lower()
+        )
+        read.append(data.from_folder(tmp_path / "NFC" / "zoo", 8))
+        assert read[0].class_names == ("Zebra", "ape", "yak", "\u00e9lan")
+        assert len({dataset.checksum() for dataset in read}) == 1
+
     def test_classes_are_the_subfolders(self, folder):
         dataset = data.from_folder(folder, image_size=8)
         assert dataset.name == "fruit"
