@@ -418,7 +418,8 @@ def source_checksum():
     """
     digest = hashlib.sha256()
     for path in sorted(_PACKAGE.rglob("*.py"), key=lambda path: path.as_posix()):
-        if path.name not in _NOT_TRAINED_WITH:
+        hidden = any(part[0] == "." for part in path.relative_to(_PACKAGE).parts)  # of an editor
+        if path.name not in _NOT_TRAINED_WITH and not hidden:
             tree = _syntax(ast.parse(path.read_text(encoding="utf-8")))
             digest.update(f"{path.relative_to(_PACKAGE).as_posix()} {tree}\n".encode())
     return digest.hexdigest()

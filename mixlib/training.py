@@ -521,7 +521,7 @@ def split(dataset, recipe, seed):
     Raises
     ------
     ValueError
-        When either part would be empty.
+        When either part would be empty, or the last images have only classes that no other has.
     """
     images, labels = dataset.x_train, dataset.y_train
     # Called in any case: it refuses a fraction that leaves a part empty.
@@ -529,6 +529,12 @@ def split(dataset, recipe, seed):
     if recipe.validation == "last":
         start = len(train)
         train, validation = slice(0, start), slice(start, None)
+        if not np.isin(labels[validation], labels[train]).any():
+            raise ValueError(
+                f"The recipe {recipe.name!r} validates with the last training images, and no other "
+                f"image has one of their classes: those of {dataset.name} are sorted. Shuffle "
+                'them, or change the recipe to validation="stratified".'
+            )
     return (images[train], labels[train]), (images[validation], labels[validation])
 
 

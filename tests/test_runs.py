@@ -520,6 +520,11 @@ def test_the_checksum_is_of_the_code_and_not_of_its_text(tmp_path, monkeypatch):
         == before
     )
     assert checksum('def double(x):\n    """Twice."""\n    return 3 * x\n') != before
+    (tmp_path / ".ipynb_checkpoints").mkdir()  # what editors and a Mac leave behind
+    (tmp_path / ".ipynb_checkpoints" / "module-checkpoint.py").write_text("x = 2\n")
+    (tmp_path / ".#module.py").symlink_to("nowhere")
+    (tmp_path / "._module.py").write_bytes(b"\xb0")
+    assert checksum("def double(x):\n    return 2 * x\n") == before
 
 
 @pytest.mark.parametrize(

@@ -218,6 +218,15 @@ def test_a_stratified_part_validates_otherwise():
     assert np.bincount(train[1]).tolist() == [9] * 100
 
 
+def test_the_last_images_are_no_validation_of_images_sorted_by_class(dataset):
+    order = np.argsort(dataset.y_train, kind="stable")
+    x_train, y_train = dataset.x_train[order], dataset.y_train[order]
+    in_order = dataclasses.replace(dataset, x_train=x_train, y_train=y_train)
+    with pytest.raises(ValueError, match=r"those of shapes are sorted\. Shuffle them"):
+        training.split(in_order, recipes.RECIPES["keras_example"], seed=0)
+    training.split(in_order, recipes.RECIPES["baseline"], seed=0)
+
+
 @pytest.mark.parametrize("validation", ["last", "stratified"])
 @pytest.mark.parametrize("fraction", [0.0, 0.001, 1.0])
 def test_no_image_to_validate_or_to_train(dataset, validation, fraction):
