@@ -52,17 +52,17 @@ lint: .venv/ready  ## check style and spelling, of the notebooks too
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/codespell
 
 full: .venv/ready  ## run the trainings that are missing (ONLY MODELS EPOCHS SEEDS PROFILE OUT=… for a part)
-	$(BIN)/python notebooks/campaign.py $(if $(ONLY),--only $(ONLY)) $(if $(MODELS),--models $(MODELS)) \
+	$(BIN)/python notebooks/campaign.py $(if $(ONLY),--only $(foreach name,$(ONLY),'$(name)')) $(if $(MODELS),--models $(MODELS)) \
 		$(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEEDS),--seeds $(SEEDS)) \
-		$(if $(PROFILE),--profile $(PROFILE)) $(if $(JOBS),--jobs $(JOBS)) $(if $(OUT),--out $(OUT))
+		$(if $(PROFILE),--profile $(PROFILE)) $(if $(JOBS),--jobs $(JOBS)) $(if $(OUT),--out "$(OUT)")
 
 bench: .venv/ready  ## measure speed side by side, 40 minutes, into _build/benchmarks (OUT TIMM_PYTHON=…)
 	$(INSTALL) -c constraints.txt jax torch onnxscript onnxruntime
 	for name in limits training against_timm inference growth; do \
-		$(BIN)/python -m benchmarks.$$name $(if $(OUT),--out $(OUT)) || exit 1; done
+		$(BIN)/python -m benchmarks.$$name $(if $(OUT),--out "$(OUT)") || exit 1; done
 	for name in training loop; do \
-		KERAS_BACKEND=jax $(BIN)/python -m benchmarks.$$name $(if $(OUT),--out $(OUT)) || exit 1; done
-	$(BIN)/python -m benchmarks.waiting --long $(if $(OUT),--out $(OUT))
+		KERAS_BACKEND=jax $(BIN)/python -m benchmarks.$$name $(if $(OUT),--out "$(OUT)") || exit 1; done
+	$(BIN)/python -m benchmarks.waiting --long $(if $(OUT),--out "$(OUT)")
 
 repository: .venv/ready  ## set the project's public address everywhere: make repository URL=https://…
 	$(if $(filter undefined,$(origin URL)),$(error Give URL=https://github.com/owner/name; URL= unsets it))

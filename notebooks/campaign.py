@@ -36,10 +36,12 @@ from jupyter_client.kernelspec import KernelSpecManager
 from tqdm import tqdm
 from tqdm.contrib import DummyTqdmFile
 
-import mixlib
-from benchmarks import yardsticks
-
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # the code of this checkout, whichever is installed
+
+import mixlib  # noqa: E402
+from benchmarks import yardsticks  # noqa: E402
+
 NOTEBOOK = ROOT / "notebooks" / "train.ipynb"
 CAMPAIGN = ROOT / "book" / "runs.toml"
 BOOK_RUNS = ROOT / "book" / "runs"
@@ -440,7 +442,8 @@ def prepare_environment(jobs):
     folders += filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     os.environ["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, folders))
     if os.environ.get("MIXLIB_DATA_DIR"):
-        os.environ["MIXLIB_DATA_DIR"] = os.path.abspath(os.environ["MIXLIB_DATA_DIR"])
+        folder = os.path.expanduser(os.environ["MIXLIB_DATA_DIR"])
+        os.environ["MIXLIB_DATA_DIR"] = os.path.abspath(folder)
 
 
 def train(name, parameters, out):
@@ -557,8 +560,14 @@ def clean(log, name):
         for output in cell.outputs:
             texts = output if output.output_type == "stream" else output.get("data", {})
             for key in {"text", "text/plain", "text/html"} & texts.keys():
-                text = FOLDERS.sub("", COLOURS.sub("", texts[key]))
-                texts[key] = re.sub(rf"\b{re.escape(platform.node())}\b", "host", text)
+                text = COLOURS.sub("", texts[key])
+                for folder in (ROOT, pathlib.Path.home()):  # whose names may have spaces
+                    if folder.name:
+                        text = text.replace(f"{folder}/", "")
+                text = FOLDERS.sub("", text)
+                if host := platform.node():
+                    text = re.sub(rf"\b{re.escape(host)}\b", "host", text)
+                texts[key] = text
     return log
 
 

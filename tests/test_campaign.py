@@ -7,7 +7,9 @@ import fcntl
 import importlib.util
 import json
 import os
+import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -536,6 +538,38 @@ def test_kernels_find_what_the_campaign_found(place, calls, monkeypatch):
     assert os.environ["MIXLIB_DATA_DIR"] == str(place / "data")
     mixlib_folder, rest = os.environ["PYTHONPATH"].split(os.pathsep)
     assert os.path.samefile(mixlib_folder, campaign.ROOT) and rest == str(place / "sources")
+    monkeypatch.setenv("HOME", str(place))
+    monkeypatch.setenv("MIXLIB_DATA_DIR", "~/data")  # as mixlib.data takes it
+    assert campaign.main([]) == 0
+    assert os.environ["MIXLIB_DATA_DIR"] == str(place / "data")
+
+
+def test_a_campaign_runs_the_code_of_its_own_checkout(tmp_path):
+    """And not that which the environment was made for."""
+    for folder in ("notebooks", "mixlib", "benchmarks"):
+        (tmp_path / folder).symlink_to(campaign.ROOT / folder)
+    (tmp_path / "own").mkdir()
+    shutil.copy(campaign.__file__, tmp_path / "own")
+    code = "import campaign; print(campaign.mixlib.__file__, campaign.yardsticks.__file__)"
+    variables = {**os.environ, "PYTHONPATH": ""}
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(
+        command, cwd=tmp_path / "own", env=variables, check=True, capture_output=True, text=True
+    )
+    assert all(path.startswith(str(tmp_path)) for path in found.stdout.split())
+
+
+@pytest.mark.parametrize("host", ["gpu-7", ""])
+def test_a_clean_log_names_no_folder_and_no_host(monkeypatch, host):
+    monkeypatch.setattr(campaign.platform, "node", lambda: host)
+    monkeypatch.setattr(campaign.pathlib.Path, "home", lambda: pathlib.Path("/home/Ann Lee"))
+    text = f"Epoch 1 on {host}: /home/Ann Lee/env/x.py, {campaign.ROOT}/mixlib/data.py, /srv/y.py"
+    output = nbformat.v4.new_output("stream", text=text)
+    cell = nbformat.v4.new_code_cell("train()", outputs=[output])
+    log = nbformat.v4.new_notebook(cells=[cell], metadata={"papermill": {"parameters": {}}})
+    (cell,) = campaign.clean(log, "run").cells
+    seen = f"Epoch 1 on {host and 'host'}: env/x.py, mixlib/data.py, y.py"
+    assert cell.outputs[0].text == seen
 
 
 def test_papermill_runs_this_python_and_leaves_a_clean_log(place, monkeypatch, capsys):

@@ -37,6 +37,12 @@ def test_make_runs_the_smoke_profile_whatever_is_exported(tmp_path, exported, se
     assert make("-f", "Makefile", "-f", tmp_path / "show", "show", **exported).strip() == seen
 
 
+def test_make_passes_patterns_and_folders_on_as_they_are():
+    command = make("--dry-run", "full", "ONLY=* keras_*-seed0", "OUT=my runs")
+    assert "--only '*' 'keras_*-seed0'" in command
+    assert '--out "my runs"' in command
+
+
 def test_a_page_that_left_the_book_leaves_the_site(tmp_path):
     pages = [tmp_path / f"{name}.html" for name in ("index", "notebooks/01_a", "notebooks/02_b")]
     (tmp_path / "notebooks").mkdir()
