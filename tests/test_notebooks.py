@@ -20,7 +20,7 @@ INSTALL = """\
 import importlib.util
 import os
 
-if importlib.util.find_spec("mixlib") is None:
+if getattr(importlib.util.find_spec("mixlib"), "origin", None) is None:
     source = os.environ.get("MIXLIB_INSTALL", "{source}")
     %pip install --quiet {{source}}"""
 PERCENTAGE = re.compile(r"\d+[.,]\d+(\s|\\,)?\\?%|\d{2}(\s|\\,)?\\?%")
