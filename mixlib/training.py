@@ -274,9 +274,12 @@ def run_experiment(
         done = 0
         if checkpoint is not None:
             code = {key: circumstances[key] for key in ("backend", "mixlib_sha256")}
-            what = trained | code, history, circumstances, schedule
-            used.append(Checkpoint(checkpoint, *what, writes=share.process == 0))
-            done = used[-1].restore(trainee)
+            first = share.process == 0
+            stored = Checkpoint(
+                checkpoint, trained | code, history, circumstances, schedule, writes=first
+            )
+            used.append(stored)
+            done = stored.restore(trainee)
         trainee.fit(
             batches,
             epochs=epochs,

@@ -172,10 +172,7 @@ def train_unless_taken(name, parameters, out):
 
 def wait_for(teacher):
     """Wait as long as another process trains the run that is to teach, if there is one."""
-    while teacher and not is_done(BOOK_RUNS / teacher):
-        with claim(unfinished(BOOK_RUNS, teacher)) as free:
-            if free:
-                return
+    while teacher and not is_done(BOOK_RUNS / teacher) and not is_left(teacher, BOOK_RUNS):
         time.sleep(10)
 
 
@@ -560,15 +557,19 @@ def clean(log, name):
         for output in cell.outputs:
             texts = output if output.output_type == "stream" else output.get("data", {})
             for key in {"text", "text/plain", "text/html"} & texts.keys():
-                text = COLOURS.sub("", texts[key])
-                for folder in (ROOT, pathlib.Path.home()):  # whose names may have spaces
-                    if folder.name:
-                        text = text.replace(f"{folder}/", "")
-                text = FOLDERS.sub("", text)
-                if host := platform.node():
-                    text = re.sub(rf"\b{re.escape(host)}\b", "host", text)
-                texts[key] = text
+                texts[key] = without_the_machine(texts[key])
     return log
+
+
+def without_the_machine(text):
+    """Text without colours, folders, and the name of the host."""
+    text = COLOURS.sub("", text)
+    for folder in (ROOT, pathlib.Path.home()):  # whose names may have spaces
+        if folder.name:
+            text = text.replace(f"{folder}/", "")
+    text = FOLDERS.sub("", text)
+    host = platform.node()
+    return re.sub(rf"\b{re.escape(host)}\b", "host", text) if host else text
 
 
 def state(folder):
