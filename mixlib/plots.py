@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from cycler import cycler
 from matplotlib import cbook
+from matplotlib.figure import Figure
 from PIL import Image
 
 from mixlib.patches import Patches
@@ -57,7 +58,7 @@ def portrait(size=224):
         return np.asarray(photo.resize((size, size), Image.Resampling.LANCZOS))
 
 
-def overview(size=8):
+def overview(size=8) -> Figure:
     """Show the book's subject: patches of a picture, and three ways to mix them.
 
     The portrait is cut into patches. One column of them then goes through each way of mixing. Every
@@ -69,10 +70,6 @@ def overview(size=8):
     ----------
     size : int
         Patches per side.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
     picture = portrait(size * 24)
     step = len(picture) // size
@@ -125,7 +122,7 @@ def overview(size=8):
     return figure
 
 
-def images(pictures, titles=None, columns=8, size=1.2):
+def images(pictures, titles=None, columns=8, size=1.2) -> Figure:
     """Show images in a grid.
 
     Parameters
@@ -139,10 +136,6 @@ def images(pictures, titles=None, columns=8, size=1.2):
         Images per row.
     size : float
         Width of an image, in inches.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
     pictures = _to_displayable(pictures)
     columns = min(columns, len(pictures))
@@ -162,7 +155,7 @@ def images(pictures, titles=None, columns=8, size=1.2):
     return figure
 
 
-def class_examples(pictures, labels, class_names):
+def class_examples(pictures, labels, class_names) -> Figure:
     """Show images of every class, one row per class: the first eight, or all that there are.
 
     Parameters
@@ -172,10 +165,6 @@ def class_examples(pictures, labels, class_names):
     labels : numpy.ndarray
         Integer labels, shape (n,), indices into `class_names`.
     class_names : sequence of str
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
     rows, columns = len(class_names), 8
     pictures = _to_displayable(pictures)
@@ -194,7 +183,7 @@ def class_examples(pictures, labels, class_names):
     return figure
 
 
-def patches(image, patch_size):
+def patches(image, patch_size) -> Figure:
     """Show an image with the patch grid on it, and its patches in the order of the sequence.
 
     Parameters
@@ -203,10 +192,6 @@ def patches(image, patch_size):
         Shape (height, width, channels).
     patch_size : int
         In pixels.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
     image = _to_displayable(np.asarray(image))
     height, width, channels = image.shape
@@ -230,7 +215,7 @@ def patches(image, patch_size):
     return figure
 
 
-def augmentations(image, layer):
+def augmentations(image, layer) -> Figure:
     """Show an image and what an augmentation layer makes of it, seven times.
 
     Where they differ in size, the smaller ones are enlarged, by repeating pixels.
@@ -241,10 +226,6 @@ def augmentations(image, layer):
         Shape (height, width, channels), 0 to 255.
     layer : keras.layers.Layer
         Called with ``training=True``.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
     image = np.asarray(image, "float32")
     made = [keras.ops.convert_to_numpy(layer(image[None], training=True))[0] for _ in range(7)]
@@ -256,7 +237,7 @@ def augmentations(image, layer):
     return images(pictures, titles)
 
 
-def learning_curves(histories, published=None):
+def learning_curves(histories, published=None) -> Figure:
     """Show loss and top-1 accuracy over the epochs, training dashed and validation solid.
 
     Parameters
@@ -266,10 +247,6 @@ def learning_curves(histories, published=None):
         holds validation alone, only this is drawn.
     published : Mapping, optional
         From a label to a published top-1 test accuracy between 0 and 1, drawn as a dotted line.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
     with style():
         figure, (losses, accuracies) = plt.subplots(1, 2, figsize=(9, 3.4))
@@ -303,20 +280,17 @@ def learning_curves(histories, published=None):
     return figure
 
 
-def ladder(runs):
+def ladder(runs) -> Figure:
     """Show what each ingredient of a recipe adds: each validation accuracy against the one before.
+
+    One row per run, the first on top. A bar leads from the accuracy before to the new one, blue
+    where it is higher and orange where it is lower; the difference stands beside it.
 
     Parameters
     ----------
     runs : sequence of mixlib.runs.Run
         From the bottom of the ladder to its top. A name such as "small-ladder-1-crop-and-flip" is
         shown as "crop and flip".
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        One row per run, the first on top. A bar leads from the accuracy before to the new one, blue
-        where it is higher and orange where it is lower; the difference stands beside it.
     """
     accuracies = [100 * run.metrics["validation_top_1"] for run in runs]
     with style():
@@ -369,7 +343,7 @@ def run_table(table):
     )
 
 
-def heat_map(matrix, title=None, symmetric=False, label=None, axes=None):
+def heat_map(matrix, title=None, symmetric=False, label=None, axes=None) -> Figure:
     """Show a matrix as colours, with a scale.
 
     Parameters
@@ -383,10 +357,6 @@ def heat_map(matrix, title=None, symmetric=False, label=None, axes=None):
         What the values are, with their unit.
     axes : matplotlib.axes.Axes, optional
         Where to draw. Default: a new figure.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
     matrix = np.asarray(matrix)
     with style():
@@ -402,7 +372,7 @@ def heat_map(matrix, title=None, symmetric=False, label=None, axes=None):
     return axes.figure
 
 
-def confusion_matrix(counts, class_names):
+def confusion_matrix(counts, class_names) -> Figure:
     """Show what a classifier took the images of each class for, as counts.
 
     The colour is the share of the row, so that classes of different size can be compared.
@@ -412,10 +382,6 @@ def confusion_matrix(counts, class_names):
     counts : array
         Shape (classes, classes): a row per true class, a column per predicted one.
     class_names : sequence of str
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
     counts = np.asarray(counts)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -438,7 +404,7 @@ def confusion_matrix(counts, class_names):
     return figure
 
 
-def prediction(photo, seen, probabilities, class_names):
+def prediction(photo, seen, probabilities, class_names) -> Figure:
     """Show a photo, what of it the model sees, and the six classes it finds most probable.
 
     Parameters
@@ -451,10 +417,6 @@ def prediction(photo, seen, probabilities, class_names):
     probabilities : array
         Shape (classes,).
     class_names : sequence of str
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
     (height, width), (rows, columns) = photo.shape[:2], seen.shape[:2]
     scale = min(height / rows, width / columns)
@@ -480,7 +442,7 @@ def prediction(photo, seen, probabilities, class_names):
     return figure
 
 
-def channel_histograms(pixels, mean, variance):
+def channel_histograms(pixels, mean, variance) -> Figure:
     """Show how often each value occurs in each colour channel, before and after normalisation.
 
     Parameters
@@ -489,10 +451,6 @@ def channel_histograms(pixels, mean, variance):
         uint8 images of shape (n, height, width, 3).
     mean, variance : sequence of float
         One per channel, of pixel values from 0 to 255.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
     values = np.arange(256)
     with style():
@@ -512,7 +470,7 @@ def channel_histograms(pixels, mean, variance):
     return figure
 
 
-def singular_values(spectra):
+def singular_values(spectra) -> Figure:
     """Show singular values in descending order, each spectrum relative to its largest value.
 
     The axis ends at one millionth: what lies below is rounding.
@@ -521,10 +479,6 @@ def singular_values(spectra):
     ----------
     spectra : Mapping
         From a label to singular values, an array of shape (n,) in descending order.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
     with style():
         figure, axes = plt.subplots(figsize=(7, 3.4))
@@ -537,7 +491,7 @@ def singular_values(spectra):
     return figure
 
 
-def mosaic(maps, columns=8, limit=None, title=None, label=None, axes=None):
+def mosaic(maps, columns=8, limit=None, title=None, label=None, axes=None) -> Figure:
     """Show small maps side by side, red above zero and blue below: filters, or similarities.
 
     Parameters
@@ -553,10 +507,6 @@ def mosaic(maps, columns=8, limit=None, title=None, label=None, axes=None):
         What the values are. With it, a colour bar is drawn.
     axes : matplotlib.axes.Axes, optional
         Where to draw. Default: a new figure.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
     maps = np.asarray(maps, "float64")
     limits = np.abs(maps).max(axis=(1, 2)) if limit is None else np.full(len(maps), limit)
@@ -579,7 +529,7 @@ def mosaic(maps, columns=8, limit=None, title=None, label=None, axes=None):
     return axes.figure
 
 
-def position_similarity(embeddings, rows):
+def position_similarity(embeddings, rows) -> Figure:
     """Show how similar the embedding of each position is to all others, one map per position.
 
     The similarity is the cosine after the mean over all positions is subtracted.
@@ -590,10 +540,6 @@ def position_similarity(embeddings, rows):
         Shape (tokens, channels), the tokens row by row from the top left.
     rows : int
         Number of rows of the grid of patches.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
     centred = np.asarray(embeddings) - np.mean(embeddings, axis=0)
     unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
@@ -604,7 +550,7 @@ def position_similarity(embeddings, rows):
     return figure
 
 
-def classifier_diagram(model, image):
+def classifier_diagram(model, image) -> Figure:
     """Show what an image becomes on its way through a classifier, step by step.
 
     Tokens and features are shown as matrices, red above zero and blue below, each step on its own
@@ -617,10 +563,6 @@ def classifier_diagram(model, image):
         other share a panel, which shows what the last of them returns.
     image : array
         Shape (height, width, channels), 0 to 255.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
     steps = []  # (layer, number of layers like it)
     for layer in model.layers:

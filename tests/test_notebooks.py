@@ -1,6 +1,7 @@
 """Notebooks: clean, alike where they must be, and readable by those who can't see the figures."""
 
 import ast
+import inspect
 import pathlib
 import re
 
@@ -9,6 +10,7 @@ import papermill
 import pytest
 import set_repository
 import yaml
+from matplotlib.figure import Figure
 
 import mixlib
 
@@ -55,8 +57,7 @@ def makes_figure(call, own=()):
     if not owner:
         return name in own
     if owner[-1] == "plots":
-        returns = (getattr(mixlib.plots, name).__doc__ or "").partition("Returns\n")[2]
-        return "matplotlib.figure.Figure" in returns
+        return inspect.signature(getattr(mixlib.plots, name)).return_annotation is Figure
     return owner == ["plt"] and name in MATPLOTLIB_FIGURES
 
 
