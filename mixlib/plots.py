@@ -280,43 +280,6 @@ def learning_curves(histories, published=None) -> Figure:
     return figure
 
 
-def ladder(runs) -> Figure:
-    """Show what each ingredient of a recipe adds: each validation accuracy against the one before.
-
-    One row per run, the first on top. A bar leads from the accuracy before to the new one, blue
-    where it is higher and orange where it is lower; the difference stands beside it.
-
-    Parameters
-    ----------
-    runs : sequence of mixlib.runs.Run
-        From the bottom of the ladder to its top. A name such as "small-ladder-1-crop-and-flip" is
-        shown as "crop and flip".
-    """
-    accuracies = [100 * run.metrics["validation_top_1"] for run in runs]
-    with style():
-        figure, axes = plt.subplots(figsize=(8, 1.1 + 0.45 * len(runs)))
-        axes.plot(accuracies, range(len(runs)), "o", color="black", markersize=6, zorder=3)
-        axes.annotate(f"{accuracies[0]:.2f}", (accuracies[0], 0), (8, 0), **_BESIDE)
-        for row in range(1, len(runs)):
-            before, after = accuracies[row - 1 : row + 1]
-            colour = COLOURS[0 if after >= before else 1]
-            axes.barh(row, after - before, 0.5, left=before, color=colour)
-            axes.plot((before, before), (row - 1, row), color="0.5", linewidth=1, zorder=1)
-            right = max(before, after), row
-            axes.annotate(f"{after:.2f} ({after - before:+.2f})", right, (8, 0), **_BESIDE)
-        labels = [run.name.split("ladder-")[-1].lstrip("0123456789-") for run in runs]
-        labels = [label.replace("-", " ") for label in labels]
-        axes.set_yticks(range(len(runs)), [labels[0], *(f"+ {label}" for label in labels[1:])])
-        axes.set(xlabel="top-1 accuracy on the validation images (%)", ylim=(len(runs) - 0.5, -0.5))
-        axes.use_sticky_edges = False  # else the first bar's foot is the end of the axis
-        axes.margins(x=0.25)
-        axes.grid(axis="y", visible=False)
-    return figure
-
-
-_BESIDE = {"textcoords": "offset points", "va": "center", "fontsize": "small"}
-
-
 def run_table(table):
     """Style a table of runs for reading: rounded figures, the best accuracies in bold.
 
@@ -442,55 +405,6 @@ def prediction(photo, seen, probabilities, class_names) -> Figure:
     return figure
 
 
-def channel_histograms(pixels, mean, variance) -> Figure:
-    """Show how often each value occurs in each colour channel, before and after normalisation.
-
-    Parameters
-    ----------
-    pixels : numpy.ndarray
-        uint8 images of shape (n, height, width, 3).
-    mean, variance : sequence of float
-        One per channel, of pixel values from 0 to 255.
-    """
-    values = np.arange(256)
-    with style():
-        figure, (before, after) = plt.subplots(1, 2, figsize=(9, 3), sharey=False)
-        channels = zip(("red", "green", "blue"), (5, 2, 0), ("-", "--", "-."), strict=True)
-        for index, (name, colour, line) in enumerate(channels):
-            density = np.bincount(pixels[..., index].ravel(), minlength=256) / pixels[..., 0].size
-            deviation = np.sqrt(variance[index])
-            look = {"color": COLOURS[colour], "linestyle": line, "label": name}
-            before.plot(values, density, **look)
-            after.plot((values - mean[index]) / deviation, density * deviation, **look)
-        before.set(xlabel="pixel value", ylabel="share of the pixels a unit", title="as stored")
-        after.set(xlabel="standard deviations from the mean", title="normalised")
-        for axes in (before, after):
-            axes.set_ylim(bottom=0)
-        before.legend()
-    return figure
-
-
-def singular_values(spectra) -> Figure:
-    """Show singular values in descending order, each spectrum relative to its largest value.
-
-    The axis ends at one millionth: what lies below is rounding.
-
-    Parameters
-    ----------
-    spectra : Mapping
-        From a label to singular values, an array of shape (n,) in descending order.
-    """
-    with style():
-        figure, axes = plt.subplots(figsize=(7, 3.4))
-        lines = itertools.cycle(("-", "--", "-.", ":"))
-        for (label, values), line in zip(spectra.items(), lines, strict=False):
-            relative = np.asarray(values) / np.max(values)
-            axes.semilogy(np.arange(1, len(relative) + 1), relative, line, linewidth=2, label=label)
-        axes.set(xlabel="direction", ylabel="singular value / largest", ylim=(1e-6, 1.5))
-        axes.legend()
-    return figure
-
-
 def mosaic(maps, columns=8, limit=None, title=None, label=None, axes=None) -> Figure:
     """Show small maps side by side, red above zero and blue below: filters, or similarities.
 
@@ -527,27 +441,6 @@ def mosaic(maps, columns=8, limit=None, title=None, label=None, axes=None) -> Fi
         if label:
             axes.figure.colorbar(drawn, ax=axes, label=label, shrink=0.8)
     return axes.figure
-
-
-def position_similarity(embeddings, rows) -> Figure:
-    """Show how similar the embedding of each position is to all others, one map per position.
-
-    The similarity is the cosine after the mean over all positions is subtracted.
-
-    Parameters
-    ----------
-    embeddings : array
-        Shape (tokens, channels), the tokens row by row from the top left.
-    rows : int
-        Number of rows of the grid of patches.
-    """
-    centred = np.asarray(embeddings) - np.mean(embeddings, axis=0)
-    unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
-    columns = len(unit) // rows
-    maps = (unit @ unit.T).reshape(-1, rows, columns)
-    figure = mosaic(maps, columns, limit=1, label="cosine similarity")
-    figure.axes[0].set(xlabel="column of the patch", ylabel="row of the patch")
-    return figure
 
 
 def classifier_diagram(model, image) -> Figure:

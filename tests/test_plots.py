@@ -126,27 +126,6 @@ def test_there_may_be_more_curves_than_colours():
     names = [str(number) for number in range(len(plots.COLOURS) + 2)]
     losses, accuracies = plots.learning_curves(dict.fromkeys(names, HISTORY)).axes
     assert len(losses.lines) == len(accuracies.lines) == 2 * len(names)
-    (axes,) = plots.singular_values(dict.fromkeys(names, [2.0, 1.0])).axes
-    assert [line.get_label() for line in axes.lines] == names
-
-
-@pytest.mark.parametrize("size", ["", "small-"])
-@pytest.mark.parametrize("accuracies", [[0.5], [0.5, 0.6125, 0.59]])
-def test_a_ladder_sets_each_run_against_the_one_before(accuracies, size):
-    names = [f"{size}ladder-{rung}" for rung in ("0-plain", "1-crop-and-flip", "2-mixup")]
-    rungs = [
-        mixlib.runs.Run(name, None, {"validation_top_1": accuracy, "test_top_1": 0.9}, {})
-        for name, accuracy in zip(names, accuracies, strict=False)
-    ]
-    (axes,) = plots.ladder(rungs).axes
-    labels = [label.get_text() for label in axes.get_yticklabels()]
-    assert labels == ["plain", "+ crop and flip", "+ mixup"][: len(rungs)]
-    shown = [text.get_text() for text in axes.texts]
-    assert shown == ["50.00", "61.25 (+11.25)", "59.00 (-2.25)"][: len(rungs)]
-    bars = [(bar.get_x(), bar.get_width()) for bar in axes.patches]
-    np.testing.assert_allclose(bars, [(50, 11.25), (61.25, -2.25)][: len(rungs) - 1])
-    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first on top
-    assert axes.get_ylabel() == "" and axes.get_xlabel().endswith("(%)")
 
 
 def test_run_table_rounds_and_marks_the_best():
@@ -192,22 +171,6 @@ def test_prediction_shows_six_classes_and_sizes_by_width():
     assert "40 x 60" in whole.get_title() and "16 x 8" in small.get_title()
 
 
-def test_channel_histograms_are_densities(image):
-    before, after = plots.channel_histograms(image[None], [100, 110, 120], [400, 900, 1600]).axes
-    for axes in (before, after):
-        curves = [line.get_data() for line in axes.lines]
-        areas = [np.sum((y[1:] + y[:-1]) / 2 * np.diff(x)) for x, y in curves]  # trapezoids
-        np.testing.assert_allclose(areas, 1, atol=0.02)
-    assert after.lines[0].get_xdata()[100] == 0
-
-
-def test_singular_values_are_relative():
-    (axes,) = plots.singular_values({"one": [4.0, 2.0, 1.0], "two": [8.0]}).axes
-    assert axes.lines[0].get_xdata().tolist() == [1, 2, 3]
-    assert axes.lines[0].get_ydata().tolist() == [1, 0.5, 0.25]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["one", "two"]
-
-
 def test_mosaic_shows_every_map_in_its_place():
     maps = np.arange(1, 13).reshape(3, 2, 2)
     (picture,) = drawn(plots.mosaic(maps, columns=2, limit=12))
@@ -224,16 +187,6 @@ def test_mosaic_scales_each_map_by_its_own_largest_value():
     (picture,) = drawn(plots.mosaic(maps, columns=3))
     shown = picture[:, [0, 1, 3, 4, 6, 7]]
     np.testing.assert_allclose(shown, [[0, -1, 0.5, 1, 0, 0]])
-
-
-def test_position_similarity_has_a_map_for_each_place():
-    embeddings = np.random.default_rng(0).normal(size=(6, 8))
-    figure = plots.position_similarity(embeddings, rows=2)
-    assert [axes.get_ylabel() for axes in figure.axes] == ["row of the patch", "cosine similarity"]
-    picture = drawn(figure)[0]
-    assert picture.shape == (2 * 2 + 1, 3 * 3 + 2)
-    tiles = [picture[3 * row :, 4 * column :][:2, :3] for row in (0, 1) for column in (0, 1, 2)]
-    np.testing.assert_allclose([tiles[t].flat[t] for t in range(6)], 1)  # like itself
 
 
 def test_classifier_diagram_has_a_panel_a_step(image):
@@ -272,12 +225,6 @@ def test_a_notebook_shows_every_figure():
     notebook = nbclient.execute(nbformat.v4.new_notebook(cells=cells), kernel_name="python3")
     outputs = [cell.outputs for cell in notebook.cells[1:]]
     assert ["image/png" in output.data for shown in outputs for output in shown] == [True, True]
-
-
-def test_similarity_of_positions_is_after_the_mean_is_taken_off():
-    embeddings = np.random.default_rng(0).normal(size=(6, 8)) + 100
-    picture = plots.position_similarity(embeddings, rows=2).axes[0].images[0].get_array()
-    assert np.nanmin(picture) < 0
 
 
 def test_the_frame_in_a_wide_photo_is_in_the_middle():
