@@ -116,9 +116,9 @@ def open_front_door(app, error):
 def draw_preview(app, error):
     """Store the picture that is shown with links to the site."""
     if app.config.html_baseurl and not error:
-        from mixlib import plots
+        from overview import overview
 
-        figure = plots.overview()
+        figure = overview()
         figure.set_size_inches(12, 6.3)
         figure.savefig(pathlib.Path(app.outdir, PREVIEW), dpi=100)
 

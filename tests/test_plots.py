@@ -38,14 +38,6 @@ def test_the_portrait_is_a_photo_of_the_size_asked_for():
     assert photo.shape == (96, 96, 3) and photo.dtype == np.uint8 and photo.std() > 30
 
 
-def test_overview_mixes_every_patch_with_every_other():
-    figure = plots.overview(size=4)
-    gates = 4  # of gMLP: each patch goes straight on, and is multiplied
-    assert [len(axes.lines) for axes in figure.axes] == [0, 16, 16, 16 + gates]
-    assert [[text.get_text() for text in axes.texts] for axes in figure.axes][3] == ["×"] * gates
-    assert [len(axes.images) for axes in figure.axes] == [1, 8, 8, 8]  # before and after
-
-
 def test_images(image):
     figure = plots.images(np.stack([image] * 5), titles=list("abcde"), columns=3)
     assert [np.array_equal(picture, image) for picture in drawn(figure)] == [True] * 5
