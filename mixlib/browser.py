@@ -31,7 +31,7 @@ class Explorer:
         return self.html
 
 
-def explore(model, pictures, class_names):
+def explore(model, pictures, class_names) -> Explorer:
     """Put a model into a page, where readers change a picture and see what that changes.
 
     The picture can be painted on, patches can be taken away, and a picture of one's own can take
@@ -48,10 +48,6 @@ def explore(model, pictures, class_names):
         From a name to an image: uint8, of the size that the model takes.
     class_names : sequence of str
         One per class, in the order of the logits.
-
-    Returns
-    -------
-    Explorer
 
     Raises
     ------

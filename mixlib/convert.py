@@ -165,7 +165,7 @@ def from_transformers(model, weights):
     return _assign(model, weights, targets)
 
 
-def resize_tokens(model, image_size):
+def resize_tokens(model, image_size) -> keras.Model:
     """Return a copy of a model for images of another size, with what it has learned.
 
     The number of tokens changes with the image; the patch size does not. Position embeddings are
@@ -186,10 +186,6 @@ def resize_tokens(model, image_size):
         Of `mixlib.create` or `mixlib.build_classifier`.
     image_size : int or tuple of int
         Height and width of the new images, in pixels; one number for square images.
-
-    Returns
-    -------
-    keras.Model
 
     Raises
     ------

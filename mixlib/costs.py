@@ -8,7 +8,7 @@ import keras
 from mixlib.blocks import FourierTransform, SpatialGatingUnit
 
 
-def count_flops(model):
+def count_flops(model) -> int:
     """Count the floating-point operations of one forward pass of one image.
 
     A multiply-add counts as two. Counted are Keras' `Dense`, `Conv2D`, `DepthwiseConv2D` and
@@ -21,10 +21,6 @@ def count_flops(model):
     ----------
     model : keras.Model or keras.layers.Layer
         Built, for a known number of tokens.
-
-    Returns
-    -------
-    int
 
     Raises
     ------
@@ -79,15 +75,11 @@ _OPERATIONS = {
 }
 
 
-def count_parameters(model):
+def count_parameters(model) -> int:
     """Count the trainable parameters of a model.
 
     Parameters
     ----------
     model : keras.Model or keras.layers.Layer
-
-    Returns
-    -------
-    int
     """
     return sum(math.prod(weight.shape) for weight in model.trainable_weights)

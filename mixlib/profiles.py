@@ -44,17 +44,13 @@ PROFILES = {
 }
 
 
-def get(name=None):
+def get(name=None) -> Profile:
     """Return a profile.
 
     Parameters
     ----------
     name : {"smoke", "quick", "full"}, optional
         Default: the environment variable ``MIXLIB_PROFILE``, else ``"quick"``.
-
-    Returns
-    -------
-    Profile
 
     Raises
     ------

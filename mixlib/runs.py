@@ -81,14 +81,10 @@ class Run:
         models = published()["keras_example"]
         return models.get(self.metrics["model"], {}).get(f"epochs_{epochs}")
 
-    def load_model(self):
+    def load_model(self) -> keras.Model:
         """Create the run's model, with the weights that its figures were measured with.
 
         The book's own runs store matrices in half precision, so a few predictions differ.
-
-        Returns
-        -------
-        keras.Model
 
         Raises
         ------
@@ -156,7 +152,7 @@ def _stored_runs_folder():
     return packaged if packaged.is_dir() else _PACKAGE.parent / "book" / "runs"
 
 
-def save_run(experiment, folder, weights=False, dataset=None):
+def save_run(experiment, folder, weights=False, dataset=None) -> Run:
     """Write an experiment to a folder.
 
     ``metrics.json`` is written last and atomically: a folder without it is no run.
@@ -173,10 +169,6 @@ def save_run(experiment, folder, weights=False, dataset=None):
     dataset : mixlib.data.Dataset, optional
         If given, the model's predictions on its test images are stored as ``predictions.npz``: see
         `Run.load_predictions`.
-
-    Returns
-    -------
-    Run
 
     Raises
     ------
@@ -230,7 +222,7 @@ def predict(model, dataset):
     }
 
 
-def load_run(name, folder=None):
+def load_run(name, folder=None) -> Run:
     """Read a run.
 
     Parameters
@@ -239,10 +231,6 @@ def load_run(name, folder=None):
         Name of a run in `folder`, or the path of its own folder.
     folder : str or pathlib.Path, optional
         Default: the runs that the book quotes.
-
-    Returns
-    -------
-    Run
 
     Raises
     ------
