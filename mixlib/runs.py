@@ -29,6 +29,10 @@ import numpy as np
 from mixlib import data, presets
 
 _PACKAGE = pathlib.Path(__file__).parent
+# What the book quotes: a wheel has it in one folder, the repository its runs in one of their own.
+_PACKAGED = _PACKAGE / "stored_runs"
+_BOOK = _PACKAGED if _PACKAGED.is_dir() else _PACKAGE.parent / "book"
+_BOOK_RUNS = _PACKAGED if _PACKAGED.is_dir() else _BOOK / "runs"
 # These choose, count, read and draw; what a training computes does not depend on them.
 _NOT_TRAINED_WITH = {"runs.py", "plots.py", "convert.py", "costs.py", "profiles.py", "browser.py"}
 
@@ -146,12 +150,6 @@ class Run:
         return self.path / name
 
 
-def _stored_runs_folder():
-    """Folder of the runs that the book quotes: in the installed package, or in the repository."""
-    packaged = _PACKAGE / "stored_runs"
-    return packaged if packaged.is_dir() else _PACKAGE.parent / "book" / "runs"
-
-
 def save_run(experiment, folder, weights=False, dataset=None) -> Run:
     """Write an experiment to a folder.
 
@@ -241,7 +239,7 @@ def load_run(name, folder=None) -> Run:
     """
     path = pathlib.Path(name)
     if folder is not None or not (path / "metrics.json").is_file():
-        folder = pathlib.Path(folder or _stored_runs_folder())
+        folder = pathlib.Path(folder or _BOOK_RUNS)
         path = folder / name
         if not (path / "metrics.json").is_file():
             exist = ", ".join(_names(folder)) or "none"
@@ -278,7 +276,7 @@ def list_runs(folder=None, names="*"):
     ValueError
         When a file of a run is damaged.
     """
-    folder = pathlib.Path(folder or _stored_runs_folder())
+    folder = pathlib.Path(folder or _BOOK_RUNS)
     return [load_run(folder / name) for name in fnmatch.filter(_names(folder), names)]
 
 
@@ -290,7 +288,7 @@ def published():
     dict
         The parsed ``published.toml``.
     """
-    return tomllib.loads(_beside_the_runs("published.toml"))
+    return tomllib.loads((_BOOK / "published.toml").read_text(encoding="utf-8"))
 
 
 def cifar100_statistics():
@@ -305,14 +303,7 @@ def cifar100_statistics():
         images are to training images, and the ``indices`` of those that are nearly equal to one.
         ``sha256`` is the `Dataset.checksum` of the data that this describes.
     """
-    return json.loads(_beside_the_runs("cifar100.json"))
-
-
-def _beside_the_runs(name):
-    """Text of a file that the wheel carries next to the runs, and the repository in its book."""
-    packaged = _PACKAGE / "stored_runs" / name
-    path = packaged if packaged.is_file() else _PACKAGE.parent / "book" / name
-    return path.read_text(encoding="utf-8")
+    return json.loads((_BOOK / "cifar100.json").read_text(encoding="utf-8"))
 
 
 def _names(folder):

@@ -336,7 +336,7 @@ def test_runs_of_other_code_are_marked(experiment, tmp_path):
 
 def test_stored_runs_are_found_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert runs._stored_runs_folder().is_dir()
+    assert runs._BOOK_RUNS.is_dir()
     assert runs.list_runs() == [mixlib.load_run(run.name) for run in runs.list_runs()]
 
 
