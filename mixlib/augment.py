@@ -348,16 +348,10 @@ def preprocessing(
 
     Parameters
     ----------
-    image_size : int or None
-        Height and width to resize to, in pixels. None keeps the images' size.
-    horizontal_flip : bool
-        Whether to mirror images left to right, with probability one half.
-    zoom : float
-        As for `ResizeFlipZoom`. 0 for none.
-    mean, variance : sequence of float
-        Statistics to normalise with, one value per channel, of pixel values from 0 to 255.
-    seed : int, optional
+    image_size, horizontal_flip, zoom, seed
         As for `ResizeFlipZoom`.
+    mean, variance
+        As for `normalization`.
 
     Returns
     -------

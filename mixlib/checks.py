@@ -58,11 +58,7 @@ def check_images(layer, shape):
 def check_tokens(layer, shape):
     """Raise ValueError unless `shape` is (batch, tokens, channels), the same tokens as built for.
 
-    Parameters
-    ----------
-    layer : keras.layers.Layer
-        Its ``num_tokens`` and ``num_channels``, where it has them, are what it was built for.
-    shape : tuple of int
+    A layer's ``num_tokens`` and ``num_channels``, where it has them, are what it was built for.
     """
     kind = type(layer).__name__
     if len(shape) != 3 or None in shape[1:]:
