@@ -17,8 +17,8 @@ from mixlib.keras_example import MLPMixerLayer, gMLPLayer
 from mixlib.positions import PositionEmbedding
 
 
-def from_timm(model, weights, head="load"):
-    """Load a timm checkpoint of MLP-Mixer or gMLP.
+def from_timm(model, weights, head="load") -> keras.Model:
+    """Load a timm checkpoint of MLP-Mixer or gMLP into a model, and return the model.
 
     timm uses the exact GELU, as the gMLP presets do. For timm's numbers, create a Mixer with it,
     too: ``mixlib.create("mixer_b16", gelu="exact")``. Images have to be normalised as the
@@ -33,11 +33,6 @@ def from_timm(model, weights, head="load"):
     head : {"load", "skip"}
         ``"skip"`` leaves the model's head as it is: for a model with other classes than the
         checkpoint's.
-
-    Returns
-    -------
-    keras.Model
-        `model`, with the new weights.
 
     Raises
     ------
@@ -76,24 +71,18 @@ def from_timm(model, weights, head="load"):
     return _assign(model, *_with_head(model, weights, targets, _TORCH, head))
 
 
-def from_google(model, path_or_mapping, head="load"):
-    """Load an official checkpoint of MLP-Mixer, as released with the paper.
+def from_google(model, path_or_mapping, head="load") -> keras.Model:
+    """Load an official checkpoint of MLP-Mixer into a model, and return the model.
 
     Parameters
     ----------
     model : keras.Model
         A ``mixer_*`` model. Its images have to be scaled to -1..1.
     path_or_mapping : str, os.PathLike or Mapping
-        An ``.npz`` file, or what it holds: names such as
+        An ``.npz`` file as released with the paper, or what it holds: names such as
         ``"MixerBlock_0/token_mixing/Dense_0/kernel"`` to arrays.
     head : {"load", "skip"}
-        ``"skip"`` leaves the model's head as it is: for a model with other classes than the
-        checkpoint's.
-
-    Returns
-    -------
-    keras.Model
-        `model`, with the new weights.
+        As for `from_timm`.
 
     Raises
     ------
@@ -122,8 +111,8 @@ def from_google(model, path_or_mapping, head="load"):
     return _assign(model, *_with_head(model, weights, targets, _FLAX, head))
 
 
-def from_transformers(model, weights):
-    """Load the encoder blocks of a transformers FNet.
+def from_transformers(model, weights) -> keras.Model:
+    """Load the encoder blocks of a transformers FNet into a model, and return the model.
 
     What a text model has besides them (word, position and token-type embeddings with their norm and
     projection, pooler, language heads) is left out: the image model keeps its own stem, positions,
@@ -136,11 +125,6 @@ def from_transformers(model, weights):
     weights : Mapping
         State dictionary of an ``FNetEncoder``, names such as ``"layer.0.output.dense.weight"`` to
         arrays; or of a whole model, where ``"encoder."`` or ``"fnet.encoder."`` precedes them.
-
-    Returns
-    -------
-    keras.Model
-        `model`, with the new weights.
 
     Raises
     ------
