@@ -134,7 +134,7 @@ class Dataset:
         return digest.hexdigest()
 
 
-def load(name, train_size=None, test_size=None, seed=0):
+def load(name, train_size=None, test_size=None, seed=0) -> Dataset:
     """Load a data set, or a class-balanced part of it.
 
     Parameters
@@ -147,10 +147,6 @@ def load(name, train_size=None, test_size=None, seed=0):
         10,000 and 2,000. Of these any number can be generated, and each number gives other images.
     seed : int
         Chooses the part; for ``shapes``, the images.
-
-    Returns
-    -------
-    Dataset
 
     Raises
     ------

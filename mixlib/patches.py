@@ -54,7 +54,7 @@ class Patches(Layer):
         return input_shape[0], tokens, self.patch_size**2 * input_shape[-1]
 
 
-def num_patches(image_size, patch_size):
+def num_patches(image_size, patch_size) -> int:
     """Count the patches of an image.
 
     Parameters
@@ -63,10 +63,6 @@ def num_patches(image_size, patch_size):
         Height and width, in pixels; one number for square images.
     patch_size : int
         Height and width of a patch, in pixels.
-
-    Returns
-    -------
-    int
 
     Raises
     ------

@@ -259,16 +259,12 @@ RECIPES = {
 }
 
 
-def get_recipe(recipe):
+def get_recipe(recipe) -> Recipe:
     """Return a recipe by name, or the recipe itself.
 
     Parameters
     ----------
     recipe : str or Recipe
-
-    Returns
-    -------
-    Recipe
 
     Raises
     ------

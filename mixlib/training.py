@@ -164,7 +164,7 @@ def run_experiment(
     checkpoint=None,
     distribute=None,
     teacher=None,
-):
+) -> Experiment:
     """Train a model on a data set by a recipe, and measure it on the test images.
 
     Normalisation that is not frozen is fitted to the training images first. Then AdamW minimises
@@ -201,10 +201,6 @@ def run_experiment(
     teacher : keras.Model, optional
         From images to logits, trained: what a recipe with `distillation` learns from. It is copied,
         and stays as it is.
-
-    Returns
-    -------
-    Experiment
 
     Raises
     ------

@@ -40,7 +40,7 @@ class ByteDropout(keras.layers.Dropout):
         return ops.where(drawn >= level, inputs * (256 / (256 - level)), 0.0)
 
 
-def stochastic_depth(rate, dtype=None, axes=3):
+def stochastic_depth(rate, dtype=None, axes=3) -> keras.layers.Dropout:
     """Drop a whole branch of the network for some images: dropout with one decision per image.
 
     Parameters
@@ -50,10 +50,6 @@ def stochastic_depth(rate, dtype=None, axes=3):
     dtype : keras.DTypePolicy, optional
     axes : int
         Number of axes of the branch's tensors: 3 for (batch, tokens, channels).
-
-    Returns
-    -------
-    keras.layers.Dropout
 
     References
     ----------
