@@ -62,7 +62,7 @@ class Environment:
         variables |= {"MIXLIB_INSTALL": str(wheel), "MIXLIB_PROFILE": "smoke"}
         variables["KERAS_BACKEND"] = "tensorflow"  # whatever a keras.json says
         variables["PIP_NO_INDEX"] = "1"  # beside the wheel there is nothing to install
-        client = nbclient.NotebookClient(notebook, kernel_name="colab", timeout=300)
+        client = nbclient.NotebookClient(notebook, kernel_name="colab", timeout=600)
         try:
             client.execute(cwd=str(path.parent), env=variables)
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
