@@ -40,9 +40,7 @@ def overview(size=8):
         )
         gaps = 3  # pixels between the patches, which let the page through
         opaque = np.pad(picture, [(0, 0), (0, 0), (0, 1)], constant_values=255)
-        cut = opaque.reshape(size, step, size, step, 4)
-        cut = np.pad(cut, [(0, 0), (0, gaps)] * 2 + [(0, 0)])
-        cut = cut.reshape(size * (step + gaps), -1, 4)[:-gaps, :-gaps]
+        cut = plots.with_gaps(opaque, step, gaps, fill=0)
         whole.imshow(cut)
         corner = middle * (step + gaps) - 2, -2
         frame = {"fill": False, "linewidth": 3, "edgecolor": plots.COLOURS[1], "clip_on": False}

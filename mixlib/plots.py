@@ -415,7 +415,7 @@ def classifier_diagram(model, image) -> Figure:
             if isinstance(layer, Patches):
                 picture = _to_displayable(keras.ops.convert_to_numpy(values[index - 1])[0])
                 gap = max(1, layer.patch_size // 4)
-                value = _apart(picture, layer.patch_size, gap, fill=1)
+                value = with_gaps(picture, layer.patch_size, gap, fill=1)
             if value.ndim == 3:
                 axes.imshow(_to_displayable(value))
             else:
@@ -435,8 +435,23 @@ def classifier_diagram(model, image) -> Figure:
     return figure
 
 
-def _apart(picture, size, gap, fill):
-    """A picture cut into patches of that size, with gaps between them."""
+def with_gaps(picture, size, gap, fill):
+    """Cut a picture into patches, and set them apart.
+
+    Parameters
+    ----------
+    picture : numpy.ndarray
+        Shape (height, width, channels).
+    size, gap : int
+        Of the patches, and of the room between them, in pixels.
+    fill : float
+        Value of the room.
+
+    Returns
+    -------
+    numpy.ndarray
+        Larger than the picture by the gaps.
+    """
     height, width, channels = picture.shape
     # (height, width, channels) -> (rows, size, columns, size, channels), and back with the gaps
     cut = picture.reshape(height // size, size, width // size, size, channels)
